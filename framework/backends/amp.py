@@ -1,0 +1,104 @@
+"""Automatic mixed precision with torch.amp: bf16, and fp16 with a gradient scaler."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from framework.backends.base import Backend, F, Probe
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class AMP(Backend):
+    """Runs the forward pass and the loss under `torch.autocast`; in fp16 the loss is scaled by a `torch.amp.GradScaler`.
+
+    Args:
+        device: where to run.
+        precision: "bf16", "fp16", or None for what the device is best at (`best_precision`).
+
+    Example:
+        >>> import torch
+        >>> from framework.backends import AMP
+        >>> AMP(torch.device("cpu")).precision
+        'bf16'
+    """
+
+    def __init__(self, device: torch.device, precision: str | None = None) -> None:
+        super().__init__(device, precision or best_precision(device))
+        self.scaler = torch.amp.GradScaler(device.type) if self.precision == "fp16" else None
+        if self.precision == "fp16" and device.type == "cpu":
+            warnings.warn(
+                "fp16 on the CPU is several times slower than fp32. Use precision='bf16' unless you are testing an fp16 run.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    @property
+    def name(self) -> str:
+        return "amp"
+
+    @classmethod
+    def probe(cls) -> Probe:
+        return Probe(True, "always available: on cuda, else mps, else cpu")
+
+    def autocast(self, function: F) -> F:
+        device_type, dtype = self.device.type, DTYPES[self.precision]
+
+        @wraps(function)
+        def in_autocast(*args: Any, **kwargs: Any) -> Any:
+            with torch.autocast(device_type, dtype=dtype):
+                return function(*args, **kwargs)
+
+        return in_autocast  # type: ignore[return-value]
+
+    def backward(self, loss: Tensor) -> None:
+        if self.scaler is not None:
+            loss = self.scaler.scale(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def unscale(self, optimizer: Optimizer) -> None:
+        if self.scaler is not None:
+            self.scaler.unscale_(optimizer)
+
+    def step_optimizer(self, optimizer: Optimizer) -> bool:
+        if self.scaler is None:
+            optimizer.step()
+            return True
+        stepped = False
+
+        def note(*_: Any) -> None:
+            nonlocal stepped  # a fused optimizer is always called, and skips by itself what the flag tells it to
+            found_inf: Tensor | None = getattr(optimizer, "found_inf", None)
+            stepped = found_inf is None or not bool(found_inf)
+
+        hook = optimizer.register_step_post_hook(note)
+        try:
+            self.scaler.step(optimizer)
+        finally:
+            hook.remove()
+        return stepped
+
+    def end_window(self) -> None:
+        if self.scaler is not None:
+            self.scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.scaler is None else dict(self.scaler.state_dict())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self.scaler is not None and state:
+            self.scaler.load_state_dict(dict(state))
+
+
+def best_precision(device: torch.device) -> str:
+    """Returns the mixed precision a device is best at: bf16 where it is native, else fp16."""
+    if device.type == "mps" or (device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)):
+        return "fp16"
+    return "bf16"

@@ -1,0 +1,225 @@
+"""What a backend is: the few verbs in which devices and precisions differ. Everything else of a step is written once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from framework.backends.tree import map_tensors
+from framework.errors import ModuleError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Whether a backend can be used here, and why not.
+
+    Attributes:
+        ok: it can.
+        reason: one sentence that says what was found.
+    """
+
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """How gradients are limited before a step.
+
+    Attributes:
+        norm: largest total 2-norm over all parameters of the step, None for no limit.
+        value: largest absolute value of each entry, None for no limit.
+    """
+
+    norm: float | None = None
+    value: float | None = None
+
+
+class StepObserver(Protocol):
+    """Is told what happens inside a step. `active` is asked first, so that nobody watching costs nothing."""
+
+    @property
+    def active(self) -> bool: ...
+    def loss_computed(self, loss: Tensor) -> None: ...
+    def backward_completed(self) -> None: ...
+    def optimizer_step_started(self, optimizer: Optimizer) -> None: ...
+    def optimizer_step_completed(self, optimizer: Optimizer) -> None: ...
+
+
+class Backend(ABC):
+    """Runs steps on one device in one precision. Subclass it to bring your own; only `probe` must be given.
+
+    `apply` is written here, once: reduce, unscale, clip, step, update the scaler. A subclass supplies the verbs in which it
+    differs: `autocast`, `backward`, `unscale`, `step_optimizer`, `end_window`, `mark_step`, `state_dict`. The defaults do what
+    plain PyTorch does.
+
+    Args:
+        device: where the model and the batches live.
+        precision: "fp32", "bf16" or "fp16".
+
+    Example:
+        >>> import torch
+        >>> from framework.backends import Plain
+        >>> backend = Plain(torch.device("cpu"))
+        >>> backend.name, str(backend.device), backend.precision
+        ('cpu', 'cpu', 'fp32')
+    """
+
+    def __init__(self, device: torch.device, precision: str = "fp32") -> None:
+        self.device = device
+        self.precision = precision
+
+    @property
+    def name(self) -> str:
+        """The name shown to users: the accelerator, or the kind of device."""
+        return self.device.type
+
+    @classmethod
+    @abstractmethod
+    def probe(cls) -> Probe:
+        """Tells whether this backend can be used on this machine. Cheap; allocates nothing on a device."""
+
+    # Once
+
+    def place(self, model: nn.Module) -> None:
+        """Moves the model to the device, in place."""
+        model.to(self.device)
+
+    def adopt(self, model: nn.Module, optimizers: Mapping[str, Optimizer]) -> None:
+        """Takes the optimizers over.
+
+        Raises:
+            ModuleError: an optimizer holds parameters that are not the model's, or that are on another device.
+        """
+        own = {id(parameter) for parameter in model.parameters()}
+        for name, optimizer in optimizers.items():
+            for parameter in parameters_of((optimizer,)):
+                if id(parameter) not in own:
+                    raise ModuleError(
+                        f"Optimizer {name!r} ({type(optimizer).__name__}) holds a parameter of shape {tuple(parameter.shape)} "
+                        f"that is not one of {type(model).__name__}'s. Make the optimizer in configure_optimizers from "
+                        "self.parameters(); a module kept in a list or dict is not registered: use nn.ModuleList or nn.ModuleDict."
+                    )
+                if parameter.device.type != self.device.type:
+                    raise ModuleError(
+                        f"Optimizer {name!r} holds a parameter on {parameter.device}, the step runs on {self.device}. "
+                        "Leave moving to fit: remove .to(...) and .cuda() from the module."
+                    )
+
+    def feed(self, data: Iterable[Any]) -> Iterable[Any]:
+        """Returns the data with each batch moved to the device as it is fetched; on the CPU the data itself."""
+        return data if self.device.type == "cpu" else _Moved(data, self)
+
+    def move(self, batch: Any) -> Any:
+        """Returns the batch on the device. Copies from pinned memory overlap with computation."""
+        return map_tensors(batch, lambda tensor: tensor.to(self.device, non_blocking=True))
+
+    def to_host(self, tree: Any) -> Any:
+        """Returns CPU copies, detached, of the tensors in `tree`."""
+        return map_tensors(tree, lambda tensor: tensor.detach().to("cpu", copy=True))
+
+    def autocast(self, function: F) -> F:
+        """Returns `function` such that its forward computations run in this backend's precision."""
+        return function
+
+    # Every micro-batch
+
+    def zero_grad(self, optimizer: Optimizer) -> None:
+        """Clears the gradients. No argument: Apex's optimizers take none."""
+        optimizer.zero_grad()
+
+    def backward(self, loss: Tensor) -> None:
+        """Computes gradients of the loss, which is divided by the size of its window already."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def mark_step(self) -> None:
+        """Ends what is recorded for one micro-batch, on devices that record."""
+
+    # Once a window
+
+    def apply(self, optimizers: Sequence[Optimizer], clip: Clip | None = None, observer: StepObserver | None = None) -> bool:
+        """Steps the optimizers: reduce, unscale, clip (over all of them together), step each, update the scaler.
+
+        Returns:
+            Whether all of them really stepped; a gradient scaler skips a step whose gradients are not finite.
+        """
+        self.reduce(optimizers)
+        if clip is not None or observer is not None:
+            for optimizer in optimizers:
+                self.unscale(optimizer)
+                if observer is not None:
+                    observer.optimizer_step_started(optimizer)
+        if clip is not None:
+            parameters = list(parameters_of(optimizers))
+            if clip.norm is not None:
+                nn.utils.clip_grad_norm_(parameters, clip.norm)
+            if clip.value is not None:
+                nn.utils.clip_grad_value_(parameters, clip.value)
+        stepped = True
+        for optimizer in optimizers:
+            if self.step_optimizer(optimizer):
+                if observer is not None:
+                    observer.optimizer_step_completed(optimizer)
+            else:
+                stepped = False
+        self.end_window()
+        return stepped
+
+    def reduce(self, optimizers: Sequence[Optimizer]) -> None:
+        """Averages gradients over processes, where nothing else does."""
+
+    def unscale(self, optimizer: Optimizer) -> None:
+        """Divides the gradients by the loss scale, where there is one."""
+
+    def step_optimizer(self, optimizer: Optimizer) -> bool:
+        """Steps one optimizer; returns whether it really stepped."""
+        optimizer.step()
+        return True
+
+    def end_window(self) -> None:
+        """Does what is due once after all optimizers of a window."""
+
+    # Any time
+
+    @property
+    def reads_cost_nothing(self) -> bool:
+        """Whether reading a number off a tensor makes nothing wait: true on the CPU, where it is there already."""
+        return self.device.type == "cpu"
+
+    def synchronize(self) -> None:
+        """Waits until the device has done all its work; for timing."""
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what has to be saved to go on: the loss scale, or nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up a saved state; an empty one leaves the defaults."""
+
+
+class _Moved:
+    """An iterable whose batches arrive on the device."""
+
+    def __init__(self, data: Iterable[Any], backend: Backend) -> None:
+        self.data = data
+        self._backend = backend
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._backend.move, self.data)
+
+
+def parameters_of(optimizers: Iterable[Optimizer]) -> Iterator[nn.Parameter]:
+    """Yields the parameters that the optimizers step, in their order."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            yield from group["params"]

@@ -1,0 +1,91 @@
+"""The one training step: forward, backward, and at the end of a window of micro-batches, the optimizers' step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from framework.backends.base import Backend, Clip, StepObserver, parameters_of
+
+
+class Place(NamedTuple):
+    """Where a micro-batch stands in its window: the micro-batches whose gradients are added up for one step.
+
+    Attributes:
+        first, last: it opens, it closes the window.
+        size: micro-batches in the window.
+    """
+
+    first: bool
+    last: bool
+    size: int
+
+
+ALONE = Place(first=True, last=True, size=1)
+
+
+class TrainingStep:
+    """Computes a loss, its gradients, and steps the optimizers where a window ends.
+
+    Args:
+        backend: supplies the verbs.
+        optimizers: stepped together, in this order.
+        forward: takes (engine, batch), returns (loss, anything else); runs in the backend's precision.
+        place: tells where the micro-batch at hand stands in its window; None where each is a window of its own.
+        clip: limits of the gradients.
+        observer: is told what happens inside.
+        on_stepped: called after the optimizers really stepped.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        optimizers: Sequence[Optimizer],
+        forward: Callable[[Any, Any], tuple[Tensor, Any]],
+        *,
+        place: Callable[[], Place] | None = None,
+        clip: Clip | None = None,
+        observer: StepObserver | None = None,
+        on_stepped: Callable[[], None] | None = None,
+    ) -> None:
+        self._backend = backend
+        self._optimizers = optimizers
+        self._forward = backend.autocast(forward)
+        self._place = place
+        self._clip = clip
+        self._observer = observer
+        self._on_stepped = on_stepped
+
+    def __call__(self, engine: Any, batch: Any) -> tuple[Tensor, Any]:
+        """Returns the undivided loss and whatever else `forward` returned."""
+        backend = self._backend
+        first, last, size = ALONE if self._place is None else self._place()
+        observer = self._observer if self._observer is not None and self._observer.active else None
+        if first:
+            for optimizer in self._optimizers:
+                backend.zero_grad(optimizer)
+        loss, rest = self._forward(engine, batch)
+        if observer is not None:
+            observer.loss_computed(loss)
+        backend.backward(loss if size == 1 else loss / size)
+        if observer is not None:
+            observer.backward_completed()
+        if last:
+            self.finish_window(observer)
+        backend.mark_step()
+        return loss, rest
+
+    def finish_window(self, observer: StepObserver | None = None) -> None:
+        """Steps the optimizers with the gradients gathered."""
+        if self._backend.apply(self._optimizers, self._clip, observer) and self._on_stepped is not None:
+            self._on_stepped()
+
+    def finish_short_window(self, size: int, taken: int) -> None:
+        """Steps with the gradients of a window that ended early: each was divided by `size`, `taken` is their number."""
+        for parameter in parameters_of(self._optimizers):
+            if parameter.grad is not None:
+                parameter.grad.mul_(size / taken)
+        self.finish_window()

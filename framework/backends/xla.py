@@ -1,0 +1,56 @@
+"""TPU devices: torch_xla and TorchTPU, found without touching a device or importing torch_xla on a plain machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import torch
+
+from framework.backends.base import Backend, Probe
+
+_PCI_DEVICES = Path("/sys/bus/pci/devices")
+_GOOGLE = "0x1ae0"
+_NOT_YET = "accelerator='tpu' found {}, whose step this version does not have yet. Use another accelerator."
+
+
+class XLA(Backend):
+    """Trains on a TPU through torch_xla. Detected and refused with the reason; its step is not written yet.
+
+    Example:
+        >>> from framework.backends import XLA
+        >>> "accelerator='tpu'" in XLA.probe().reason
+        True
+    """
+
+    @classmethod
+    def probe(cls) -> Probe:
+        if has_torch_tpu():
+            return Probe(
+                False, "accelerator='tpu' found TorchTPU, whose step this version does not have yet. Use another accelerator."
+            )
+        if importlib.util.find_spec("torch_xla") is None:
+            torch_xla = "not installed"
+        elif not (os.environ.get("PJRT_DEVICE") or _has_google_device()):
+            torch_xla = "installed, but PJRT_DEVICE is not set and there is no Google PCI device"
+        else:
+            return Probe(
+                False, "accelerator='tpu' found torch_xla, whose step this version does not have yet. Use another accelerator."
+            )
+        has_wheel = importlib.util.find_spec("torch_tpu") is not None
+        tpu = "installed, but torch.accelerator shows no tpu" if has_wheel else "not installed"
+        return Probe(
+            False,
+            f"accelerator='tpu' found no TPU: torch_tpu {tpu}; torch_xla {torch_xla}. To debug on the CPU set PJRT_DEVICE=CPU.",
+        )
+
+
+def has_torch_tpu() -> bool:
+    """Tells whether TorchTPU shows a device; asks torch.accelerator only, since TorchTPU's own functions raise or abort."""
+    current = torch.accelerator.current_accelerator(check_available=True)
+    return current is not None and current.type == "tpu"
+
+
+def _has_google_device() -> bool:
+    return any(path.read_text().strip() == _GOOGLE for path in _PCI_DEVICES.glob("*/vendor"))

@@ -1,0 +1,94 @@
+"""What the framework raises when a user's program is mistaken.
+
+```
+FrameworkError
+├── ModuleError (TypeError)              a TrainModule declares something that cannot work
+├── SettingError (ValueError)            an argument of fit, evaluate or predict is of a wrong type or range
+├── DataError (ValueError)               the data cannot be used: empty, used up, no batches
+├── StepError (TypeError)                a step returned something that it may not return
+├── NonFiniteError (ArithmeticError)     a loss is NaN or infinite
+└── AcceleratorError (RuntimeError)      an accelerator or precision that is unknown or not available here
+```
+
+Each message says what came, what is allowed and what to do. `framework.engine` raises the built-in types that `ignite.engine`
+raises.
+"""
+
+from __future__ import annotations
+
+
+class FrameworkError(Exception):
+    """Base of the errors that a user's program causes.
+
+    Example:
+        >>> from framework import FrameworkError, TrainModule
+        >>> try:
+        ...     TrainModule().fit([])
+        ... except FrameworkError as error:
+        ...     print(type(error).__name__)
+        ModuleError
+    """
+
+
+class ModuleError(FrameworkError, TypeError):
+    """A TrainModule declares something that cannot work: a misspelt hook, a missing step, an optimizer of other parameters.
+
+    Example:
+        >>> from framework import ModuleError, TrainModule
+        >>> try:
+        ...     class Misspelt(TrainModule):
+        ...         def on_epoch_end(self): ...
+        ... except ModuleError as error:
+        ...     print(error)
+        Misspelt.on_epoch_end is no hook. Did you mean on_epoch_completed? ...
+    """
+
+
+class SettingError(FrameworkError, ValueError):
+    """An argument of `fit`, `evaluate` or `predict` is of a wrong type or out of range.
+
+    Example:
+        >>> from framework import SettingError
+        >>> issubclass(SettingError, ValueError)
+        True
+    """
+
+
+class DataError(FrameworkError, ValueError):
+    """The data cannot be used: it is empty, used up, or not made of batches.
+
+    Example:
+        >>> from framework import DataError
+        >>> issubclass(DataError, ValueError)
+        True
+    """
+
+
+class StepError(FrameworkError, TypeError):
+    """A step returned something that it may not return.
+
+    Example:
+        >>> from framework import StepError
+        >>> issubclass(StepError, TypeError)
+        True
+    """
+
+
+class NonFiniteError(FrameworkError, ArithmeticError):
+    """A loss is NaN or infinite; the weights are those before its step.
+
+    Example:
+        >>> from framework import NonFiniteError
+        >>> issubclass(NonFiniteError, ArithmeticError)
+        True
+    """
+
+
+class AcceleratorError(FrameworkError, RuntimeError):
+    """An accelerator or a precision is unknown, or not available on this machine.
+
+    Example:
+        >>> from framework import AcceleratorError
+        >>> issubclass(AcceleratorError, RuntimeError)
+        True
+    """

@@ -1,0 +1,94 @@
+"""Metrics by name: torchmetrics, or anything with update, compute and reset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from framework.errors import ModuleError, StepError
+
+_VERBS = ("update", "compute", "reset")
+
+
+class MetricSet:
+    """The metrics of one evaluation: fed with pairs (y_pred, y), read at its end.
+
+    Args:
+        metrics: by name, objects with `update(y_pred, y)`, `compute()` and `reset()`.
+        device: where those that can move are moved.
+
+    Raises:
+        ModuleError: not a mapping of such objects.
+
+    Example:
+        >>> import torch
+        >>> from torchmetrics.classification import MulticlassAccuracy
+        >>> from framework.metrics import MetricSet
+        >>> metrics = MetricSet({"accuracy": MulticlassAccuracy(num_classes=2, average="micro")})
+        >>> metrics.update((torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0])))
+        >>> metrics.compute()
+        {'accuracy': 0.5}
+    """
+
+    def __init__(self, metrics: Mapping[str, Any], device: torch.device | None = None) -> None:
+        if not hasattr(metrics, "items"):
+            raise ModuleError(
+                "configure_metrics should return a mapping from names to metrics, such as {'accuracy': MulticlassAccuracy(10)}; "
+                f"got {metrics!r} ({type(metrics).__name__})."
+            )
+        self._metrics: dict[str, Any] = dict(metrics.items())
+        self._updates = dict.fromkeys(self._metrics, 0)
+        for name, metric in self._metrics.items():
+            missing = [verb for verb in _VERBS if not callable(getattr(metric, verb, None))]
+            if missing:
+                raise ModuleError(f"The metric {name!r} ({type(metric).__name__}) has no {' and no '.join(missing)}.")
+            if device is not None and hasattr(metric, "to"):
+                self._metrics[name] = metric.to(device)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._metrics
+
+    def update(self, pair: Any, name: str | None = None) -> None:
+        """Feeds a pair (y_pred, y) to every metric, or to the one called `name`."""
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise StepError(
+                "evaluation_step should return (y_pred, y) for the metrics, a mapping of names to scalars and pairs, or None; "
+                f"got {type(pair).__name__}{f' of length {len(pair)}' if isinstance(pair, tuple | list) else ''}."
+            )
+        for key in self._metrics if name is None else (name,):
+            self._metrics[key].update(*pair)
+            self._updates[key] += 1
+
+    def compute(self) -> dict[str, Any]:
+        """Returns the results by name: floats for scalars, CPU tensors for others, `name/part` where a metric gives a mapping.
+
+        Raises:
+            StepError: a metric was never fed.
+        """
+        for name, updates in self._updates.items():
+            if updates == 0:
+                raise StepError(
+                    f"The metric {name!r} got no predictions: evaluation_step never returned (y_pred, y) or "
+                    f"{{{name!r}: (y_pred, y)}}. Return them, or leave the metric out of configure_metrics."
+                )
+        results: dict[str, Any] = {}
+        for name, metric in self._metrics.items():
+            value = metric.compute()
+            parts = {f"{name}/{part}": item for part, item in value.items()} if isinstance(value, Mapping) else {name: value}
+            results.update({key: _plain(item) for key, item in parts.items()})
+        return results
+
+    def reset(self) -> None:
+        """Forgets everything fed so far."""
+        for name, metric in self._metrics.items():
+            metric.reset()
+            self._updates[name] = 0
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.item() if value.numel() == 1 else value.detach().cpu()
+    return value

@@ -1,0 +1,155 @@
+"""Means of what steps return and log, without making a device wait: values stay where they are until all are read together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import time
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from framework.errors import StepError
+
+
+class Point(NamedTuple):
+    """One point of a curve.
+
+    Attributes:
+        iteration: when it was read, counted over the run.
+        value: the mean since the point before.
+        epoch: the epoch it lies in.
+        time_s: wall-clock time, seconds since 1970.
+    """
+
+    iteration: int
+    value: float
+    epoch: int
+    time_s: float
+
+
+class Channel:
+    """The values recorded under one name: those not yet read, and the weighted sum of the others."""
+
+    __slots__ = ("total", "values", "weight", "weights")
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.weights: list[float] = []
+        self.total = 0.0
+        self.weight = 0.0
+
+    def read(self) -> list[float]:
+        """Reads the waiting values, in one go for all that lie on a device, and returns them."""
+        tensors = [value for value in self.values if isinstance(value, Tensor)]
+        read = iter(torch.stack(tensors).tolist() if tensors else ())
+        return [float(next(read)) if isinstance(value, Tensor) else value for value in self.values]
+
+    def settle(self, values: list[float]) -> float | None:
+        """Adds the read values to the sums, forgets them, and returns their mean."""
+        weight = sum(self.weights)
+        total = sum(value * n for value, n in zip(values, self.weights, strict=True))
+        self.values.clear()  # the lists stay the same objects: steps hold their append methods
+        self.weights.clear()
+        self.total += total
+        self.weight += weight
+        return total / weight if weight else None
+
+
+class Recorder:
+    """Records scalars by name and gives their means: since the last `flush` as points of curves, and over all since `clear`.
+
+    Means are weighted by the number of samples and summed in float64.
+
+    Args:
+        stage: put before each name: "train" makes "loss" into "train/loss".
+
+    Attributes:
+        samples: the number of samples in the batch at hand, the weight of a value logged without one.
+        reserved: names that only the step's return value may use.
+        series: the points of each curve.
+        latest: the newest mean of each curve.
+
+    Example:
+        >>> from framework.metrics import Recorder
+        >>> recorder = Recorder("train")
+        >>> recorder.log("loss", 1.0, n=1); recorder.log("loss", 4.0, n=2)
+        >>> _ = recorder.flush(iteration=2, epoch=1); recorder.means()
+        {'train/loss': 3.0}
+    """
+
+    def __init__(self, stage: str, reserved: Iterable[str] = ()) -> None:
+        self.stage = stage
+        self.samples = 1
+        self.reserved = frozenset(reserved)
+        self.series: dict[str, list[Point]] = {}
+        self.latest: dict[str, float] = {}
+        self._channels: dict[str, Channel] = {}
+
+    def channel(self, name: str) -> Channel:
+        """Returns the channel of a name, new or not."""
+        return self._channels.setdefault(name, Channel())
+
+    def log(self, name: str, value: Any, n: float | None = None) -> None:
+        """Records `value` under `name`.
+
+        Args:
+            name: any text; the stage is put before it.
+            value: a number, or a tensor of one element, which stays on its device.
+            n: weight in the mean; None for the number of samples in the batch at hand.
+
+        Raises:
+            StepError: not a scalar, a weight that is not positive, or a name that the step's return value records.
+        """
+        if not isinstance(name, str) or not name:
+            raise StepError(f"log(name, value) needs a non-empty text as name, got {name!r}")
+        if name in self.reserved:
+            raise StepError(
+                f"log({name!r}, ...): {self.stage}/{name} is recorded from what the step returns. Log under another name."
+            )
+        self.record(name, value, n)
+
+    def record(self, name: str, value: Any, n: float | None = None) -> None:
+        """Records as `log` does, also under reserved names."""
+        if isinstance(value, Tensor):
+            if value.numel() != 1:
+                raise StepError(f"{name!r} should be a scalar, got a tensor of shape {tuple(value.shape)}. Take its mean() first.")
+            value = value.detach().reshape(())
+        elif isinstance(value, int | float) or hasattr(value, "item"):
+            value = float(value)
+        else:
+            raise StepError(f"{name!r} should be a number or a tensor of one element, got {value!r} ({type(value).__name__}).")
+        if n is not None and not n > 0:
+            raise StepError(f"log({name!r}, ..., n={n!r}): the weight n should be above 0.")
+        channel = self.channel(name)
+        channel.values.append(value)
+        channel.weights.append(self.samples if n is None else n)
+
+    def flush(self, iteration: int, epoch: int) -> dict[str, list[float]]:
+        """Reads everything recorded since the last flush and adds a point to each curve.
+
+        Returns:
+            The values read, by name, oldest first.
+        """
+        read = {}
+        now = time()
+        for name, channel in self._channels.items():
+            if channel.values:
+                read[name] = channel.read()
+                mean = channel.settle(read[name])
+                if mean is not None:
+                    key = f"{self.stage}/{name}"
+                    self.latest[key] = mean
+                    self.series.setdefault(key, []).append(Point(iteration, mean, epoch, now))
+        return read
+
+    def means(self) -> dict[str, float]:
+        """Returns the means over all that was read since `clear`, by full name."""
+        return {
+            f"{self.stage}/{name}": channel.total / channel.weight for name, channel in self._channels.items() if channel.weight
+        }
+
+    def clear(self) -> None:
+        """Starts the means anew; curves stay."""
+        for channel in self._channels.values():
+            channel.total = channel.weight = 0.0

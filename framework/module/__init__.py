@@ -1,0 +1,9 @@
+"""What a user declares, and how it becomes an engine with handlers: TrainModule, its hooks, the adapter, fit."""
+
+from framework.module.hooks import not_a_hook, on
+from framework.module.result import FitResult
+from framework.module.schedules import Schedule
+from framework.module.step_events import StepEvents
+from framework.module.train_module import TrainModule
+
+__all__ = ["FitResult", "Schedule", "StepEvents", "TrainModule", "not_a_hook", "on"]

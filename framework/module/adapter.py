@@ -1,0 +1,101 @@
+"""From a TrainModule and a backend to the process function of the training engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import isgeneratorfunction
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from framework.backends.base import Backend, Clip
+from framework.backends.step import TrainingStep
+from framework.backends.tree import count_samples
+from framework.engine.engine import Engine
+from framework.errors import ModuleError
+from framework.metrics.recorder import Recorder
+from framework.module.evaluation import takes_engine
+from framework.module.loss import refuse_non_finite, split_output
+from framework.module.settings import FitSettings
+from framework.module.step_events import EngineObserver, register_step_events
+from framework.module.window import EpochWindow
+
+if TYPE_CHECKING:
+    from framework.module.train_module import TrainModule
+
+
+def make_trainer(
+    module: TrainModule,
+    backend: Backend,
+    optimizers: Sequence[Optimizer],
+    settings: FitSettings,
+    recorder: Recorder,
+    on_stepped: Callable[[], None],
+) -> tuple[Engine, TrainingStep, EpochWindow | None]:
+    """Returns the engine that trains `module`, its step, and the window of accumulated batches where there is one.
+
+    Args:
+        module: declares `training_step`.
+        backend: runs the step.
+        optimizers: stepped together.
+        settings: what `fit` was told.
+        recorder: takes the loss and the other scalars of each step.
+        on_stepped: called whenever the optimizers really stepped.
+    """
+    if isgeneratorfunction(module.training_step):
+        raise ModuleError(
+            f"{type(module).__name__}.training_step is a generator (it has a yield); fit does not take several losses a step yet. "
+            "Return one loss."
+        )
+    window = EpochWindow(settings.accumulate) if settings.accumulate > 1 else None
+    clip = None if settings.clip_norm is None and settings.clip_value is None else Clip(settings.clip_norm, settings.clip_value)
+
+    def train_batch(engine: Engine, batch: Any) -> Any:
+        loss, rest = step(engine, batch)
+        return loss.detach() if rest is None else {"loss": loss.detach(), **rest}
+
+    engine = Engine(train_batch)
+    register_step_events(engine)
+    step = TrainingStep(
+        backend,
+        optimizers,
+        _forward(module, backend, recorder, guarded=settings.nan == "stop"),
+        place=window,
+        clip=clip,
+        observer=EngineObserver(engine),
+        on_stepped=on_stepped,
+    )
+    return engine, step, window
+
+
+def _forward(
+    module: TrainModule, backend: Backend, recorder: Recorder, guarded: bool
+) -> Callable[[Engine, Any], tuple[Tensor, Mapping[str, Any] | None]]:
+    """Returns the function that runs `training_step` and records what it returned. Each microsecond here is paid every step."""
+    training_step = takes_engine(module.training_step)
+    reads_cost_nothing = backend.reads_cost_nothing
+    channel = recorder.channel("loss")
+    record_value, record_weight = channel.values.append, channel.weights.append
+
+    def forward(engine: Engine, batch: Any) -> tuple[Tensor, Mapping[str, Any] | None]:
+        recorder.samples = samples = count_samples(batch)
+        returned = training_step(batch, engine)
+        if type(returned) is Tensor and returned.requires_grad and returned.dim() == 0:
+            loss, rest = returned, None
+        else:
+            loss, rest = split_output(returned)
+            for name, value in rest.items():
+                recorder.record(name, value)
+        if reads_cost_nothing:
+            value = loss.item()
+            if guarded and not isfinite(value):
+                refuse_non_finite(value, engine.state.iteration, engine.state.epoch)
+            record_value(value)
+        else:
+            record_value(loss.detach())
+        record_weight(samples)
+        return loss, rest
+
+    return forward

@@ -1,0 +1,78 @@
+"""What may be given as data, checked before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from framework.errors import DataError
+
+
+class CalledAnew:
+    """The batches of a function that returns an iterable; the function is called for each pass."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._function())
+
+
+class Limited:
+    """The first `limit` batches of each pass over the data."""
+
+    def __init__(self, data: Iterable[Any], limit: int) -> None:
+        self._data = data
+        self._limit = limit
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(iter(self._data), self._limit)
+
+
+def check_data(data: Any, argument: str) -> Iterable[Any]:
+    """Returns the data as an iterable of batches.
+
+    Args:
+        data: an iterable of batches, or a function that returns one.
+        argument: the name of the argument, for messages.
+
+    Raises:
+        DataError: a bare dataset, a tensor, a text, something that cannot be iterated over, or something empty.
+    """
+    if isinstance(data, Dataset):
+        raise DataError(
+            f"{argument} is a bare {type(data).__name__}, which gives samples; batches are needed. "
+            f"Write {argument}=DataLoader(dataset, batch_size=32, shuffle={argument == 'train_data'})."
+        )
+    if isinstance(data, Tensor | str | bytes | Mapping):
+        raise DataError(
+            f"{argument} should be an iterable of batches such as a DataLoader, got one {type(data).__name__}. "
+            "Wrap it: [batch] is an iterable of one batch."
+        )
+    if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__") and callable(data):
+        data = CalledAnew(data)
+    if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
+        raise DataError(f"{argument} should be an iterable of batches such as a DataLoader, got {data!r} ({type(data).__name__}).")
+    if length_of(data) == 0:
+        raise DataError(
+            f"{argument} is empty: len({type(data).__name__}) is 0. If it is a DataLoader, look at the dataset's length, and at "
+            "drop_last with a batch_size above it."
+        )
+    return data  # type: ignore[no-any-return]
+
+
+def length_of(data: Any) -> int | None:
+    """Returns the number of batches in one pass, None where the data does not know."""
+    try:
+        return len(data)
+    except TypeError:  # no length, or a loader over an iterable dataset, whose length raises
+        return None
+
+
+def is_one_shot(data: Any) -> bool:
+    """Tells whether the data can be passed over only once: an iterator, such as a generator."""
+    return hasattr(data, "__next__") and iter(data) is data

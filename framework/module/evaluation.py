@@ -1,0 +1,157 @@
+"""Evaluation and prediction: steps without gradients, on a random stream of their own, with every mode put back afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from framework.backends.base import Backend
+from framework.backends.tree import count_samples
+from framework.engine.engine import Engine
+from framework.engine.signature import accepts
+from framework.errors import DataError, StepError
+from framework.metrics.metric_set import MetricSet
+from framework.metrics.recorder import Recorder
+from framework.module.data_source import Limited, length_of
+from framework.module.hooks import register_hooks
+from framework.seeding import RandomStream
+
+if TYPE_CHECKING:
+    from framework.module.train_module import TrainModule
+
+
+class Evaluation:
+    """Runs `evaluation_step` over data and reduces what it returns and logs.
+
+    Args:
+        module: the module.
+        backend: where its step runs.
+        stage: put before each result: "val", "val/name" or "test".
+        handlers: objects whose `on_evaluation_<event>` hooks run as well.
+        seed: of the random stream of the evaluation.
+    """
+
+    def __init__(self, module: TrainModule, backend: Backend, stage: str, handlers: Sequence[Any] = (), seed: int = 0) -> None:
+        self.stage = stage
+        self._module = module
+        self._backend = backend
+        self._seed = seed
+        self._recorder = Recorder(stage)
+        self._metrics = MetricSet(module.configure_metrics(), backend.device)
+        step = backend.autocast(takes_engine(module.evaluation_step))
+        self.engine = Engine(_process(step, self._recorder, self._metrics))
+        for target in (*handlers, module):
+            register_hooks(self.engine, target, evaluation=True)
+
+    def run(self, data: Iterable[Any], limit: int | None = None) -> dict[str, Any]:
+        """Returns the results by full name, such as "val/accuracy".
+
+        Args:
+            data: batches.
+            limit: the number of batches to use at most; None for all.
+
+        Raises:
+            DataError: no batch came.
+        """
+        self._metrics.reset()
+        self._recorder.clear()
+        with evaluating(self._module, self._recorder, RandomStream(self._seed)):
+            run_once(self.engine, self._backend, data, limit, self.stage)
+        self._recorder.flush(self.engine.state.iteration, self.engine.state.epoch)
+        results = self._recorder.means()
+        for name, value in self._metrics.compute().items():
+            key = f"{self.stage}/{name}"
+            if key in results:
+                raise StepError(f"{key} is recorded twice: as a metric and by log or the mapping of evaluation_step. Rename one.")
+            results[key] = value
+        return results
+
+
+@contextmanager
+def evaluating(module: TrainModule, recorder: Recorder | None, stream: RandomStream) -> Iterator[None]:
+    """Puts the module into eval mode, without gradients and on a random stream of its own; puts everything back afterwards."""
+    modes = {part: part.training for part in module.modules()}
+    with stream, torch.no_grad(), logging_to(module, recorder):
+        module.eval()
+        try:
+            yield
+        finally:
+            restore_modes(modes)
+
+
+def restore_modes(modes: Mapping[nn.Module, bool]) -> None:
+    """Puts each submodule back into the mode it was in."""
+    for part, training in modes.items():
+        part.training = training
+
+
+@contextmanager
+def logging_to(module: TrainModule, recorder: Recorder | None) -> Iterator[None]:
+    """Lets `module.log` write into `recorder` while the block runs."""
+    before = module._recorder
+    module._recorder = recorder
+    try:
+        yield
+    finally:
+        module._recorder = before
+
+
+def run_once(engine: Engine, backend: Backend, data: Iterable[Any], limit: int | None, stage: str) -> None:
+    """Runs an engine once over the data; no batch at all is an error."""
+    length = length_of(data)
+    if limit is not None and (length is None or limit < length):
+        data, length = Limited(data, limit), None if length is None else limit
+    engine.state.max_epochs = None  # from the beginning, whatever was before
+    engine.state.stage = stage.split("/")[0]
+    with named_if_empty(f"The {stage} data", data):
+        engine.run(backend.feed(data), max_epochs=1, epoch_length=length)
+    state = engine.state
+    if state.exception is not None:
+        raise state.exception
+    state.batch = state.output = state.dataloader = None
+
+
+@contextmanager
+def named_if_empty(what: str, data: Any) -> Iterator[None]:
+    """Turns the engine's error about data without a batch into one that names which data it was."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Input data has zero size"):
+            raise
+        raise DataError(
+            f"{what} gave no batch: this {type(data).__name__} is empty, or was used up by an earlier pass. "
+            "Give a list, a DataLoader, or a function that makes the batches anew."
+        ) from error
+
+
+def takes_engine(step: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """Returns the step as a function of (batch, engine), whether or not it was declared with the engine."""
+    if accepts(step, ("batch", "engine"), {}):
+        return step
+    return lambda batch, engine: step(batch)
+
+
+def _process(step: Callable[[Any, Any], Any], recorder: Recorder, metrics: MetricSet) -> Callable[[Engine, Any], Any]:
+    def evaluate_batch(engine: Engine, batch: Any) -> Any:
+        recorder.samples = count_samples(batch)
+        output = step(batch, engine)
+        if isinstance(output, Mapping):
+            for name, value in output.items():
+                if isinstance(value, tuple | list):
+                    if name not in metrics:
+                        raise StepError(
+                            f"evaluation_step returned a pair under {name!r}, but configure_metrics has no metric {name!r}."
+                        )
+                    metrics.update(value, name)
+                else:
+                    recorder.record(name, value)
+        elif output is not None:
+            metrics.update(output)
+        return output
+
+    return evaluate_batch

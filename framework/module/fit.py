@@ -1,0 +1,208 @@
+"""`fit`: checks what was given, puts the parts together, runs the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from framework.backends.base import Backend
+from framework.backends.selector import select_backend
+from framework.engine.engine import Engine
+from framework.engine.events import Events
+from framework.errors import DataError, ModuleError, SettingError
+from framework.handlers.progress import Progress
+from framework.metrics.recorder import Recorder
+from framework.module.adapter import make_trainer
+from framework.module.data_source import check_data, is_one_shot, length_of
+from framework.module.evaluation import Evaluation, logging_to, named_if_empty, restore_modes
+from framework.module.hooks import check_hooks, register_hooks
+from framework.module.optimizers import named_optimizers
+from framework.module.result import FitResult
+from framework.module.run import Run
+from framework.module.schedules import Schedules
+from framework.module.settings import FitSettings
+from framework.module.step_events import StepEvents, register_step_events
+from framework.seeding import seed_all
+
+if TYPE_CHECKING:
+    from framework.module.train_module import TrainModule
+
+
+def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettings) -> FitResult:
+    """Trains `module`; see `TrainModule.fit`."""
+    _check_module(module, settings)
+    train = _check_train_data(train_data, settings)
+    val = _check_val_data(module, val_data)
+    backend = select_backend(settings.accelerator, settings.precision)
+    if settings.seed is not None:
+        seed_all(settings.seed)
+    modes = {part: part.training for part in module.modules()}
+    try:
+        with _deterministic(settings.deterministic):
+            return _train(module, backend, train, val, settings)
+    finally:
+        restore_modes(modes)
+
+
+def _train(
+    module: TrainModule, backend: Backend, train: Iterable[Any] | None, val: Mapping[str, Iterable[Any]], settings: FitSettings
+) -> FitResult:
+    backend.place(module)
+    optimizers = named_optimizers(module.configure_optimizers(), type(module).__name__)
+    backend.adopt(module, optimizers)
+    length = _epoch_length(train, settings)
+    schedules = _schedules(module, optimizers, _total_steps(settings, length))
+    recorder = Recorder("train", reserved=("loss",))
+    seed = torch.initial_seed() if settings.seed is None else settings.seed
+    evaluations = [
+        (Evaluation(module, backend, stage, settings.handlers, seed), data, settings.limit_val_batches)
+        for stage, data in val.items()
+    ]
+    run = Run(module, recorder, schedules, evaluations, settings, None if train is None else backend.feed(train), length)
+    engine, step, window = make_trainer(module, backend, list(optimizers.values()), settings, recorder, run.count_step)
+    run.step, run.window = step, window
+    engine.state.stage = "train"
+    engine.state.seed = seed
+    engine.state.optimizers = optimizers
+    engine.state.optimizer_steps = run.optimizer_steps = dict.fromkeys(optimizers, 0)
+    _register(engine, run, module, settings)
+    module._backend = backend
+    try:
+        with logging_to(module, recorder), named_if_empty("train_data", run.data):
+            by_epochs = settings.max_epochs is not None
+            engine.run(
+                run.data,
+                max_epochs=settings.max_epochs,
+                max_iters=None if by_epochs else settings.max_iters,
+                epoch_length=length,
+            )
+    finally:
+        engine.fire_event(StepEvents.CLOSED)
+    if engine.state.exception is not None:
+        raise engine.state.exception  # a hook that looks at an error does not make it disappear
+    return run.result(engine)
+
+
+def _register(engine: Engine, run: Run, module: TrainModule, settings: FitSettings) -> None:
+    """Registers every handler of a run. Their order here is the order in which they run."""
+    add = engine.add_event_handler
+    add(Events.EPOCH_STARTED, run.begin_epoch)
+    add(Events.ITERATION_COMPLETED(every=settings.log_every), run.read_values)
+    add(Events.TERMINATE | Events.TERMINATE_SINGLE_EPOCH | Events.EPOCH_COMPLETED, run.close_window)
+    add(Events.EPOCH_COMPLETED, run.summarise_epoch)
+    add(Events.EPOCH_COMPLETED, run.step_epoch_schedules)
+    validate_every: Any = settings.validate_every
+    if run.evaluations:
+        when = Events.EPOCH_COMPLETED(every=validate_every) if isinstance(validate_every, int) else validate_every
+        add(when, run.validate)
+    add(Events.COMPLETED, run.summarise_rest)
+    if settings.max_iters is not None and settings.max_epochs is not None:
+        add(Events.ITERATION_COMPLETED(once=settings.max_iters), run.stop_at_max_iters)
+    if settings.progress:
+        register_hooks(engine, Progress(run.recorder))
+    for target in (*settings.handlers, module):
+        register_hooks(engine, target)
+    add(Events.EPOCH_COMPLETED, run.close_row)
+    add(Events.COMPLETED, run.close_row)
+
+
+def _check_module(module: TrainModule, settings: FitSettings) -> None:
+    name = type(module).__name__
+    for method in ("training_step", "configure_optimizers"):
+        if not module.declares(method):
+            raise ModuleError(f"{name} has no {method}, which fit needs. Define {method} in the class.")
+    if all(not part.training for part in module.modules()):
+        raise ModuleError(
+            f"{name} is in eval mode, so dropout and batch normalisation would not train. Call {name.lower()}.train() before fit."
+        )
+    for handler in settings.handlers:
+        if isinstance(handler, type):
+            raise SettingError(f"handlers should hold objects, got the class {handler.__name__}. Write {handler.__name__}(...).")
+        check_hooks(type(handler), [name for cls in type(handler).__mro__ for name in vars(cls)])
+        trial = Engine(lambda engine, batch: None)
+        register_step_events(trial)
+        if register_hooks(trial, handler) == 0:
+            raise SettingError(
+                f"handlers holds {handler!r}, which has no on_<event> method and none marked with @on(...): it would never run."
+            )
+
+
+def _check_train_data(data: Any, settings: FitSettings) -> Iterable[Any] | None:
+    if data is None:
+        if settings.epoch_length is None:
+            raise DataError("train_data=None needs epoch_length: the number of steps an epoch; each step then gets None as batch.")
+        return None
+    checked = check_data(data, "train_data")
+    passes = settings.max_epochs is None or settings.max_epochs > 1
+    if is_one_shot(checked) and passes and settings.epoch_length is None:
+        raise DataError(
+            f"train_data is a {type(checked).__name__}, which gives its batches only once, but the run may take several epochs. "
+            "Give a function that makes it (train_data=make_batches, without the brackets), a list or a DataLoader; "
+            "or epoch_length for an endless one."
+        )
+    return checked
+
+
+def _check_val_data(module: TrainModule, data: Any) -> dict[str, Iterable[Any]]:
+    if data is None:
+        return {}
+    if not module.declares("evaluation_step"):
+        raise ModuleError(
+            f"{type(module).__name__} has no evaluation_step, which val_data needs. Define evaluation_step(self, batch), returning "
+            "(y_pred, y) for the metrics or a mapping of scalars; or leave val_data out."
+        )
+    if isinstance(data, Mapping):
+        return {f"val/{name}": _reusable(loader, f"val_data[{name!r}]") for name, loader in data.items()}
+    return {"val": _reusable(data, "val_data")}
+
+
+def _reusable(data: Any, argument: str) -> Iterable[Any]:
+    checked = check_data(data, argument)
+    if is_one_shot(checked):
+        raise DataError(
+            f"{argument} is a {type(checked).__name__}, which gives its batches only once. Give a list or a DataLoader."
+        )
+    return checked
+
+
+def _epoch_length(train: Any, settings: FitSettings) -> int | None:
+    if settings.epoch_length is not None:
+        return settings.epoch_length
+    length, limit = length_of(train), settings.limit_train_batches
+    return length if limit is None or length is None else min(length, limit)
+
+
+def _total_steps(settings: FitSettings, length: int | None) -> int | None:
+    """Returns the number of optimizer steps of the whole run, None where the length of an epoch is unknown."""
+    if length is None:
+        return settings.max_iters if settings.accumulate == 1 and settings.max_epochs is None else None
+    iterations = min(
+        settings.max_iters if settings.max_iters is not None else float("inf"),
+        settings.max_epochs * length if settings.max_epochs is not None else float("inf"),
+    )
+    epochs, rest = divmod(int(iterations), length)
+    return epochs * -(-length // settings.accumulate) + -(-rest // settings.accumulate)
+
+
+def _schedules(module: TrainModule, optimizers: Mapping[str, Any], total_steps: int | None) -> Schedules:
+    configure = module.configure_schedulers
+    configured = configure(optimizers, total_steps) if len(signature(configure).parameters) > 1 else configure(optimizers)  # type: ignore[call-arg]
+    return Schedules(configured, type(module).__name__)
+
+
+@contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    """Makes torch choose deterministic algorithms while the block runs."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    if wanted:
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]

@@ -1,0 +1,171 @@
+"""What a hook is: a method `on_<event>`, or one that carries `@on(...)`. Found and checked here, registered here."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from framework.engine.dispatch import KEYWORD_PAYLOAD, POSITIONAL_PAYLOAD
+from framework.engine.engine import Engine
+from framework.engine.events import EventLike, Events, EventsList
+from framework.engine.signature import accepts
+from framework.errors import ModuleError
+from framework.module.foreign_hooks import FOREIGN_HOOKS
+from framework.module.step_events import PAYLOAD, StepEvents
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PREFIX = "on_"
+EVALUATION_PREFIX = "on_evaluation_"
+_HOOK_ENDINGS = ("_start", "_started", "_end", "_ended", "_begin", "_complete", "_completed")
+_NEAR = 0.82  # similarity above which a name is taken for a misspelt hook
+
+
+def on(*events: EventLike) -> Callable[[F], F]:
+    """Makes a method of a module or a handler object, of any name, a handler of `events`.
+
+    Args:
+        *events: events, filtered events or lists of them.
+
+    Example:
+        >>> from framework import Events, TrainModule, on
+        >>> class Module(TrainModule):
+        ...     @on(Events.ITERATION_COMPLETED(every=100))
+        ...     def tell(self, engine):
+        ...         print(engine.state.iteration)
+    """
+    if not events or not all(isinstance(event, str | EventsList) or hasattr(event, "name") for event in events):
+        raise TypeError(f"@on needs the event, as in @on(Events.EPOCH_COMPLETED(every=2)); got {events}")
+
+    def mark(method: F) -> F:
+        method._events = (*getattr(method, "_events", ()), *events)  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def not_a_hook(method: F) -> F:
+    """Marks a method named `on_...` as no hook, so that a likeness to a hook's name is not taken for a mistake.
+
+    Example:
+        >>> from framework import TrainModule, not_a_hook
+        >>> class Module(TrainModule):
+        ...     @not_a_hook
+        ...     def on_epoch_end(self):
+        ...         pass
+    """
+    method._not_a_hook = True  # type: ignore[attr-defined]
+    return method
+
+
+def known_hooks(own_events: Iterable[Any] = ()) -> dict[str, Any]:
+    """Returns the event of each hook name that starts with `on_`, evaluation hooks apart."""
+    names = {f"{PREFIX}{event.value}": event for event in (*Events, *StepEvents)}
+    for events in own_events:
+        names.update({f"{PREFIX}{event.value}": event for event in events})
+    return names
+
+
+def check_hooks(cls: type, names: Iterable[str]) -> None:
+    """Refuses methods that look like hooks and are none, and hooks whose signature no event fits.
+
+    Args:
+        cls: the class whose hooks are checked; its `events` are the custom events it brings.
+        names: the names of the attributes to check.
+
+    Raises:
+        ModuleError: with the right name, or the right signature, in the message.
+    """
+    hooks = known_hooks(getattr(cls, "events", ()))
+    for name in names:
+        method = inspect.getattr_static(cls, name)
+        if not name.startswith(PREFIX) or not inspect.isfunction(method) or hasattr(method, "_not_a_hook"):
+            continue
+        event = _event_of(name, hooks)
+        if event is not None:
+            _check_signature(cls, name, method, event)
+        elif not hasattr(method, "_events"):
+            _refuse_misspelt(cls, name, hooks)
+
+
+def register_hooks(engine: Engine, target: Any, *, evaluation: bool = False) -> int:
+    """Registers the hooks of a module or a handler object on an engine: the one way in for both.
+
+    Args:
+        engine: the training engine, or the evaluation engine.
+        target: any object; its hooks run in the order in which its classes define them. Its `events`, a tuple of `EventEnum`
+            classes, are registered on the engine as well.
+        evaluation: register `on_evaluation_<event>` instead of `on_<event>`.
+
+    Returns:
+        How many hooks the object has, for either kind of engine.
+    """
+    own_events = getattr(target, "events", ())
+    for events in own_events:
+        engine.register_events(*events)
+    hooks = known_hooks(own_events)
+    found = 0
+    for name, method in _methods(target):
+        events = list(getattr(method, "_events", ()))
+        if not evaluation:
+            for event in events:
+                engine.add_event_handler(event, method)
+        found += len(events)
+        if hasattr(method, "_not_a_hook"):
+            continue
+        event = _event_of(name, hooks)
+        if event is not None:
+            found += 1
+            if name.startswith(EVALUATION_PREFIX) == evaluation:
+                engine.add_event_handler(event, method)
+    return found
+
+
+def _methods(target: Any) -> Iterator[tuple[str, Any]]:
+    """Yields the methods of an object, base classes first, each name once."""
+    names: dict[str, None] = {}
+    for cls in reversed(type(target).__mro__):
+        names.update(dict.fromkeys(vars(cls)))
+    for name in names:
+        if inspect.isfunction(inspect.getattr_static(type(target), name, None)):
+            yield name, getattr(target, name)
+
+
+def _event_of(name: str, hooks: dict[str, Any]) -> Any:
+    if name.startswith(EVALUATION_PREFIX):
+        event = hooks.get(PREFIX + name.removeprefix(EVALUATION_PREFIX))
+        return event if isinstance(event, Events) else None
+    return hooks.get(name)
+
+
+def _check_signature(cls: type, name: str, method: Any, event: Any) -> None:
+    payload = (*POSITIONAL_PAYLOAD.get(event, ()), *PAYLOAD.get(event, ()))
+    by_name = dict.fromkeys(KEYWORD_PAYLOAD.get(event, ()))
+    calls: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+        (lead, named)
+        for lead in (("self",), ("self", "engine"), ("self", *payload), ("self", "engine", *payload))
+        for named in ({}, by_name)
+    ]
+    if not any(accepts(method, lead, named) for lead, named in calls):
+        extra = "".join(f", {argument}" for argument in (*payload, *by_name))
+        raise ModuleError(
+            f"{cls.__name__}.{name}{inspect.signature(method)} cannot be called as a hook. "
+            f"Declare it as {name}(self{extra}) or {name}(self, engine{extra})."
+        )
+
+
+def _refuse_misspelt(cls: type, name: str, hooks: dict[str, Any]) -> None:
+    right = FOREIGN_HOOKS.get(name)
+    if right is None:
+        every = [*hooks, *(f"{EVALUATION_PREFIX}{event.value}" for event in Events)]
+        near = difflib.get_close_matches(name, every, n=1, cutoff=_NEAR)
+        if not near and not name.endswith(_HOOK_ENDINGS):
+            return
+        right = (near or difflib.get_close_matches(name, every, n=1, cutoff=0.0))[0]
+    raise ModuleError(
+        f"{cls.__name__}.{name} is no hook. Did you mean {right}? "
+        "The hooks are on_<event> for the events of framework.Events and framework.StepEvents, and on_evaluation_<event>. "
+        "Mark a method that is meant to be something else with @not_a_hook."
+    )

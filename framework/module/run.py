@@ -1,0 +1,176 @@
+"""One run of `fit`: what its own handlers do at each event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from framework.backends.step import TrainingStep
+from framework.engine.engine import Engine
+from framework.engine.limits import is_done
+from framework.metrics.recorder import Recorder
+from framework.module.data_source import Limited
+from framework.module.evaluation import Evaluation
+from framework.module.loss import refuse_non_finite
+from framework.module.result import FitResult
+from framework.module.schedules import Schedules
+from framework.module.settings import FitSettings
+from framework.module.window import EpochWindow
+
+if TYPE_CHECKING:
+    from framework.module.train_module import TrainModule
+
+
+class Run:
+    """The handlers of one run and what they keep. They receive the engine at each call and hold none.
+
+    Attributes:
+        recorder: what steps and `log` record.
+        evaluations: each with its data and its limit of batches.
+        data: what the engine iterates over.
+        step, window: the training step and its window of accumulated batches.
+        history: one row an epoch or validation.
+    """
+
+    step: TrainingStep
+    window: EpochWindow | None
+    optimizer_steps: dict[str, int]
+
+    def __init__(
+        self,
+        module: TrainModule,
+        recorder: Recorder,
+        schedules: Schedules,
+        evaluations: Sequence[tuple[Evaluation, Iterable[Any], int | None]],
+        settings: FitSettings,
+        data: Iterable[Any] | None,
+        epoch_length: int | None,
+    ) -> None:
+        self.recorder = recorder
+        self.evaluations = evaluations
+        self.history: list[dict[str, Any]] = []
+        self._module = module
+        self._schedules = schedules
+        self._settings = settings
+        self._epoch_length = epoch_length
+        self._one_pass = settings.epoch_length is None  # an epoch is one pass over the data, however long
+        limited = data is not None and settings.limit_train_batches is not None
+        self.data = Limited(data, settings.limit_train_batches) if limited else data  # type: ignore[arg-type]
+        self._evaluated_at: int | None = None  # iterations, to do nothing twice
+        self._summarised_at = 0
+        self._row: dict[str, Any] | None = None
+
+    def begin_epoch(self, engine: Engine) -> None:
+        """Puts the module into train mode and starts a pass over the data."""
+        self._module.train()
+        state = engine.state
+        if self._one_pass and self.data is not None:
+            state.epoch_length = self._epoch_length
+            engine.set_data(self.data)
+        if self.window is not None:
+            max_iters = self._settings.max_iters
+            ends = (state.epoch_length, None if max_iters is None else max_iters - state.iteration)
+            self.window.begin_epoch(min((end for end in ends if end is not None), default=None))
+
+    def count_step(self) -> None:
+        """Counts a step that the optimizers really made, and steps the schedules that follow it."""
+        for name in self.optimizer_steps:
+            self.optimizer_steps[name] += 1
+        for scheduler in self._schedules.by_step:
+            scheduler.step()
+
+    def read_values(self, engine: Engine) -> None:
+        """Reads what was recorded since the last time, all at once, and looks for a loss that is not finite."""
+        state = engine.state
+        losses = self.recorder.flush(state.iteration, state.epoch).get("loss", ())
+        if self._settings.nan == "stop":
+            for iteration, loss in enumerate(losses, start=state.iteration - len(losses) + 1):
+                refuse_non_finite(loss, iteration, state.epoch)
+
+    def close_window(self, engine: Engine) -> None:
+        """Steps with the gradients of a window that the end of the data, or of the run, cut short."""
+        if self.window is not None and self.window.taken:
+            taken, self.window.taken = self.window.taken, 0
+            self.step.finish_short_window(self.window.size, taken)
+
+    def summarise_epoch(self, engine: Engine) -> None:
+        """Writes the means of the epoch into `state.metrics` and opens its row of the history."""
+        self.read_values(engine)
+        engine.state.metrics.update(self.recorder.means())
+        self._summarised_at = engine.state.iteration
+        self._open_row(engine)
+
+    def step_epoch_schedules(self) -> None:
+        """Steps the schedules that count epochs, unless a gradient scaler has skipped every step so far."""
+        if any(self.optimizer_steps.values()):
+            for scheduler in self._schedules.by_epoch:
+                scheduler.step()
+
+    def validate(self, engine: Engine) -> None:
+        """Evaluates, and steps the schedules that wait for one of the results."""
+        self.read_values(engine)
+        results: dict[str, Any] = {}
+        for evaluation, data, limit in self.evaluations:
+            results.update(evaluation.run(data, limit))
+        engine.state.metrics.update(results)
+        self._evaluated_at = engine.state.iteration
+        if self._row is None:  # in the middle of an epoch: a row of its own
+            self._open_row(engine)
+            self._close_row(results)
+        else:
+            self._row.update(results)
+        self._schedules.step_monitored(results)
+
+    def summarise_rest(self, engine: Engine) -> None:
+        """At the end of a run that ended inside an epoch: summarises and evaluates what has not been."""
+        if engine.state.iteration > self._summarised_at:
+            self.summarise_epoch(engine)
+            if self.evaluations and self._evaluated_at != engine.state.iteration:
+                self.validate(engine)
+
+    def close_row(self, engine: Engine) -> None:
+        """Completes the row of the epoch with what hooks logged at its end, and starts the means anew."""
+        self.recorder.flush(engine.state.iteration, engine.state.epoch)
+        means = self.recorder.means()
+        engine.state.metrics.update(means)
+        self.recorder.clear()
+        if self._row is not None:
+            self._close_row(means)
+
+    def stop_at_max_iters(self, engine: Engine) -> None:
+        """Ends the run where `max_iters` comes before `max_epochs`."""
+        engine.terminate()
+
+    def result(self, engine: Engine) -> FitResult:
+        """Returns how the run ended, without holding the engine, the data or a batch."""
+        state = engine.state
+        status, reason = self._ending(engine)
+        state.batch = state.output = state.dataloader = None
+        return FitResult(status, reason, state, dict(state.metrics), self.history, self.recorder.series)
+
+    def _ending(self, engine: Engine) -> tuple[str, str]:
+        state, settings = engine.state, self._settings
+        if settings.max_iters is not None and state.iteration >= settings.max_iters:
+            return "completed", f"max_iters={settings.max_iters} was reached."
+        if engine.should_terminate:
+            return "stopped", engine.terminate_reason or f"terminate() was called in iteration {state.iteration}."
+        if is_done(state):
+            return "completed", f"max_epochs={settings.max_epochs} was reached."
+        if settings.max_epochs is None:
+            return "stopped", f"The data ended after {state.iteration} of {settings.max_iters} iterations."
+        return "interrupted", f"interrupt() was called in iteration {state.iteration}."
+
+    def _open_row(self, engine: Engine) -> None:
+        state = engine.state
+        self._row = {
+            "epoch": state.epoch,
+            "iteration": state.iteration,
+            "time_s": state.times["EPOCH_COMPLETED"],
+            **self.recorder.means(),
+        }
+
+    def _close_row(self, values: dict[str, Any]) -> None:
+        assert self._row is not None
+        self._row.update(values)
+        self.history.append(self._row)
+        self._row = None

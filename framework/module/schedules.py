@@ -1,0 +1,78 @@
+"""Learning rate schedules: torch's schedulers, and when they step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from framework.errors import ModuleError
+
+_EVERY = ("step", "epoch")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A torch scheduler and when it steps.
+
+    Attributes:
+        scheduler: any scheduler of `torch.optim.lr_scheduler`.
+        every: "epoch", or "step": after each step that the optimizers really made.
+        monitor: the full name of a metric, such as "val/loss", that is handed to `scheduler.step`; it then steps right after
+            each evaluation that produced the metric.
+
+    Example:
+        >>> import torch
+        >>> from framework import Schedule
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+        >>> Schedule(torch.optim.lr_scheduler.StepLR(optimizer, step_size=2), every="step").every
+        'step'
+    """
+
+    scheduler: Any
+    every: str = "epoch"
+    monitor: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scheduler, LRScheduler):
+            raise ModuleError(f"Schedule(scheduler) should be a scheduler of torch.optim.lr_scheduler, got {self.scheduler!r}.")
+        if self.every not in _EVERY:
+            raise ModuleError(f"Schedule(every={self.every!r}): every is one of {', '.join(map(repr, _EVERY))}.")
+        if isinstance(self.scheduler, ReduceLROnPlateau) and self.monitor is None:
+            raise ModuleError("ReduceLROnPlateau needs a metric: Schedule(scheduler, monitor='val/loss').")
+        if self.monitor is not None and self.every == "step":
+            raise ModuleError("A Schedule with a monitor steps after evaluations: leave every='step' out.")
+
+
+class Schedules:
+    """The schedules of a run, by when they step.
+
+    Args:
+        configured: what `configure_schedulers` returned.
+        owner: the module's class name, for messages.
+
+    Raises:
+        ModuleError: not None, a scheduler, a `Schedule`, or a mapping of those.
+    """
+
+    def __init__(self, configured: Any, owner: str) -> None:
+        given = [] if configured is None else configured.values() if isinstance(configured, Mapping) else [configured]
+        schedules = []
+        for schedule in given:
+            if not isinstance(schedule, Schedule | LRScheduler):
+                raise ModuleError(
+                    f"{owner}.configure_schedulers should return nothing, a torch scheduler, a Schedule, or a mapping of those; "
+                    f"got {schedule!r} ({type(schedule).__name__})."
+                )
+            schedules.append(schedule if isinstance(schedule, Schedule) else Schedule(schedule))
+        self.by_step = [schedule.scheduler for schedule in schedules if schedule.every == "step"]
+        self.by_epoch = [schedule.scheduler for schedule in schedules if schedule.every == "epoch" and schedule.monitor is None]
+        self.monitored = [(schedule.scheduler, schedule.monitor) for schedule in schedules if schedule.monitor is not None]
+
+    def step_monitored(self, produced: Mapping[str, Any]) -> None:
+        """Steps the schedules whose metric an evaluation has just produced."""
+        for scheduler, monitor in self.monitored:
+            if monitor in produced:
+                scheduler.step(produced[monitor])

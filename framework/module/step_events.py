@@ -1,0 +1,76 @@
+"""The events that `fit` adds to the engine's: inside a step, and at the very end."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from framework.engine.engine import Engine
+from framework.engine.events import EventEnum
+
+
+class StepEvents(EventEnum):
+    """Fired inside a training step, and once when a verb ends. Without handlers they cost nothing.
+
+    Hooks get these arguments after the engine: LOSS_COMPUTED the loss, OPTIMIZER_STEP_STARTED and OPTIMIZER_STEP_COMPLETED the
+    optimizer. OPTIMIZER_STEP_COMPLETED does not fire for a step that a gradient scaler skipped. CLOSED fires always, once, like
+    `finally`.
+
+    Example:
+        >>> from framework import StepEvents
+        >>> StepEvents.LOSS_COMPUTED.value
+        'loss_computed'
+    """
+
+    LOSS_COMPUTED = "loss_computed"
+    BACKWARD_COMPLETED = "backward_completed"
+    OPTIMIZER_STEP_STARTED = "optimizer_step_started"
+    OPTIMIZER_STEP_COMPLETED = "optimizer_step_completed"
+    CLOSED = "closed"
+
+
+PAYLOAD: dict[Any, tuple[str, ...]] = {
+    StepEvents.LOSS_COMPUTED: ("loss",),
+    StepEvents.OPTIMIZER_STEP_STARTED: ("optimizer",),
+    StepEvents.OPTIMIZER_STEP_COMPLETED: ("optimizer",),
+}
+"""The arguments that hooks of these events get after the engine."""
+
+
+def register_step_events(engine: Engine) -> None:
+    """Makes the step events known to an engine."""
+    engine.register_events(*StepEvents, event_payload=PAYLOAD)
+
+
+class EngineObserver:
+    """Fires the step events of an engine; holds no strong reference to it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = ref(engine)
+        self._slots = [engine._table.slot(event) for event in StepEvents if event is not StepEvents.CLOSED]
+
+    @property
+    def active(self) -> bool:
+        """Whether any step event has a handler."""
+        loss, backward, started, completed = self._slots
+        return bool(loss.records or backward.records or started.records or completed.records)
+
+    def loss_computed(self, loss: Tensor) -> None:
+        self._fire(StepEvents.LOSS_COMPUTED, loss)
+
+    def backward_completed(self) -> None:
+        self._fire(StepEvents.BACKWARD_COMPLETED)
+
+    def optimizer_step_started(self, optimizer: Optimizer) -> None:
+        self._fire(StepEvents.OPTIMIZER_STEP_STARTED, optimizer)
+
+    def optimizer_step_completed(self, optimizer: Optimizer) -> None:
+        self._fire(StepEvents.OPTIMIZER_STEP_COMPLETED, optimizer)
+
+    def _fire(self, event: StepEvents, *payload: Any) -> None:
+        engine = self._engine()
+        if engine is not None:
+            engine.fire_event(event, *payload)

@@ -1,0 +1,39 @@
+"""Gradient accumulation: which micro-batches make up one optimizer step."""
+
+from __future__ import annotations
+
+from framework.backends.step import Place
+
+
+class EpochWindow:
+    """Windows of up to `size` micro-batches that start anew with each epoch; the last one is as short as the epoch leaves it.
+
+    Args:
+        accumulate: micro-batches a window.
+
+    Attributes:
+        taken: micro-batches in the open window, 0 when none is open.
+        size: micro-batches that the open window is meant to have.
+    """
+
+    def __init__(self, accumulate: int) -> None:
+        self._accumulate = accumulate
+        self._left: int | None = None
+        self.taken = 0
+        self.size = accumulate
+
+    def begin_epoch(self, iterations: int | None) -> None:
+        """Starts anew, with `iterations` to come in this epoch; None where that is unknown."""
+        self._left, self.taken = iterations, 0
+
+    def __call__(self) -> Place:
+        """Returns the place of the next micro-batch."""
+        if self.taken == 0:
+            self.size = self._accumulate if self._left is None else min(self._accumulate, self._left)
+        self.taken += 1
+        if self._left is not None:
+            self._left -= 1
+        place = Place(self.taken == 1, self.taken == self.size, self.size)
+        if place.last:
+            self.taken = 0
+        return place
