@@ -23,6 +23,9 @@ class AMP(Backend):
         device: where to run.
         precision: "bf16", "fp16", or None for what the device is best at (`best_precision`).
 
+    Attributes:
+        scaler: the gradient scaler; disabled, and so without effect, in bf16.
+
     Example:
         >>> import torch
         >>> from framework.backends import AMP
@@ -32,7 +35,7 @@ class AMP(Backend):
 
     def __init__(self, device: torch.device, precision: str | None = None) -> None:
         super().__init__(device, precision or best_precision(device))
-        self.scaler = torch.amp.GradScaler(device.type) if self.precision == "fp16" else None
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         if self.precision == "fp16" and device.type == "cpu":
             warnings.warn(
                 "fp16 on the CPU is several times slower than fp32. Use precision='bf16' unless you are testing an fp16 run.",
@@ -59,18 +62,12 @@ class AMP(Backend):
         return in_autocast  # type: ignore[return-value]
 
     def backward(self, loss: Tensor) -> None:
-        if self.scaler is not None:
-            loss = self.scaler.scale(loss)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def unscale(self, optimizer: Optimizer) -> None:
-        if self.scaler is not None:
-            self.scaler.unscale_(optimizer)
+        self.scaler.unscale_(optimizer)
 
     def step_optimizer(self, optimizer: Optimizer) -> bool:
-        if self.scaler is None:
-            optimizer.step()
-            return True
         stepped = False
 
         def note(*_: Any) -> None:
@@ -86,14 +83,13 @@ class AMP(Backend):
         return stepped
 
     def end_window(self) -> None:
-        if self.scaler is not None:
-            self.scaler.update()
+        self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self.scaler is None else dict(self.scaler.state_dict())
+        return self.scaler.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if self.scaler is not None and state:
+        if state:
             self.scaler.load_state_dict(dict(state))
 
 

@@ -44,10 +44,10 @@ class Clip:
 
 
 class StepObserver(Protocol):
-    """Is told what happens inside a step. `active` is asked first, so that nobody watching costs nothing."""
+    """Is told what happens inside a step. It is told only while `active`."""
 
-    @property
-    def active(self) -> bool: ...
+    active: bool
+
     def loss_computed(self, loss: Tensor) -> None: ...
     def backward_completed(self) -> None: ...
     def optimizer_step_started(self, optimizer: Optimizer) -> None: ...
@@ -57,9 +57,9 @@ class StepObserver(Protocol):
 class Backend(ABC):
     """Runs steps on one device in one precision. Subclass it to bring your own; only `probe` must be given.
 
-    `apply` is written here, once: reduce, unscale, clip, step, update the scaler. A subclass supplies the verbs in which it
-    differs: `autocast`, `backward`, `unscale`, `step_optimizer`, `end_window`, `mark_step`, `state_dict`. The defaults do what
-    plain PyTorch does.
+    `apply` is written here, once: reduce, unscale, clip, step, update the scaler. A subclass defines as methods the verbs in which
+    it differs: `autocast`, `backward`, `mark_step`, `reduce`, `unscale`, `step_optimizer`, `end_window`, `state_dict`. Without them
+    it does what plain PyTorch does.
 
     Args:
         device: where the model and the batches live.
@@ -130,20 +130,25 @@ class Backend(ABC):
         """Returns `function` such that its forward computations run in this backend's precision."""
         return function
 
-    # Every micro-batch
+    # In a step. None: nothing to do, or what plain PyTorch does; a call that does nothing would be paid in every step.
 
-    def zero_grad(self, optimizer: Optimizer) -> None:
-        """Clears the gradients. No argument: Apex's optimizers take none."""
-        optimizer.zero_grad()
+    backward: Callable[[Tensor], None] | None = None
+    """Computes the gradients of a loss that is divided by the size of its window already."""
 
-    def backward(self, loss: Tensor) -> None:
-        """Computes gradients of the loss, which is divided by the size of its window already."""
-        loss.backward()  # type: ignore[no-untyped-call]
+    mark_step: Callable[[], None] | None = None
+    """Ends what is recorded for one micro-batch, on devices that record."""
 
-    def mark_step(self) -> None:
-        """Ends what is recorded for one micro-batch, on devices that record."""
+    reduce: Callable[[Sequence[Optimizer]], None] | None = None
+    """Averages gradients over processes, where nothing else does."""
 
-    # Once a window
+    unscale: Callable[[Optimizer], None] | None = None
+    """Divides the gradients of one optimizer by the loss scale."""
+
+    step_optimizer: Callable[[Optimizer], bool] | None = None
+    """Steps one optimizer; returns whether it really stepped, which a gradient scaler may decide against."""
+
+    end_window: Callable[[], None] | None = None
+    """Does what is due once after all optimizers of a window: updates the loss scale."""
 
     def apply(self, optimizers: Sequence[Optimizer], clip: Clip | None = None, observer: StepObserver | None = None) -> bool:
         """Steps the optimizers: reduce, unscale, clip (over all of them together), step each, update the scaler.
@@ -151,41 +156,32 @@ class Backend(ABC):
         Returns:
             Whether all of them really stepped; a gradient scaler skips a step whose gradients are not finite.
         """
-        self.reduce(optimizers)
+        if self.reduce is not None:
+            self.reduce(optimizers)
         if clip is not None or observer is not None:
-            for optimizer in optimizers:
-                self.unscale(optimizer)
-                if observer is not None:
-                    observer.optimizer_step_started(optimizer)
+            self._show_gradients(optimizers, observer)
         if clip is not None:
-            parameters = list(parameters_of(optimizers))
-            if clip.norm is not None:
-                nn.utils.clip_grad_norm_(parameters, clip.norm)
-            if clip.value is not None:
-                nn.utils.clip_grad_value_(parameters, clip.value)
+            clip_gradients(list(parameters_of(optimizers)), clip)
         stepped = True
         for optimizer in optimizers:
-            if self.step_optimizer(optimizer):
-                if observer is not None:
-                    observer.optimizer_step_completed(optimizer)
-            else:
+            if self.step_optimizer is None:
+                optimizer.step()
+            elif not self.step_optimizer(optimizer):
                 stepped = False
-        self.end_window()
+                continue
+            if observer is not None:
+                observer.optimizer_step_completed(optimizer)
+        if self.end_window is not None:
+            self.end_window()
         return stepped
 
-    def reduce(self, optimizers: Sequence[Optimizer]) -> None:
-        """Averages gradients over processes, where nothing else does."""
-
-    def unscale(self, optimizer: Optimizer) -> None:
-        """Divides the gradients by the loss scale, where there is one."""
-
-    def step_optimizer(self, optimizer: Optimizer) -> bool:
-        """Steps one optimizer; returns whether it really stepped."""
-        optimizer.step()
-        return True
-
-    def end_window(self) -> None:
-        """Does what is due once after all optimizers of a window."""
+    def _show_gradients(self, optimizers: Sequence[Optimizer], observer: StepObserver | None) -> None:
+        """Brings the gradients to their true size, for the clip and for whoever looks on."""
+        for optimizer in optimizers:
+            if self.unscale is not None:
+                self.unscale(optimizer)
+            if observer is not None:
+                observer.optimizer_step_started(optimizer)
 
     # Any time
 
@@ -216,6 +212,14 @@ class _Moved:
 
     def __iter__(self) -> Iterator[Any]:
         return map(self._backend.move, self.data)
+
+
+def clip_gradients(parameters: list[nn.Parameter], clip: Clip) -> None:
+    """Limits the gradients in place: their norm first, then their entries."""
+    if clip.norm is not None:
+        nn.utils.clip_grad_norm_(parameters, clip.norm)
+    if clip.value is not None:
+        nn.utils.clip_grad_value_(parameters, clip.value)
 
 
 def parameters_of(optimizers: Iterable[Optimizer]) -> Iterator[nn.Parameter]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -24,11 +24,10 @@ class Recording(Backend):
         >>> import torch
         >>> from framework.backends import Recording
         >>> backend, weight = Recording(), torch.nn.Parameter(torch.ones(1))
-        >>> optimizer = torch.optim.SGD([weight], lr=0.5)
-        >>> backend.zero_grad(optimizer); backend.backward(weight.sum()); backend.apply([optimizer])
+        >>> backend.backward(weight.sum()); backend.apply([torch.optim.SGD([weight], lr=0.5)])
         True
         >>> backend.calls
-        ['zero_grad', 'backward', 'reduce', 'step_optimizer', 'end_window']
+        ['backward', 'reduce', 'step_optimizer', 'end_window']
     """
 
     def __init__(self, skipped_steps: tuple[int, ...] = ()) -> None:
@@ -44,15 +43,11 @@ class Recording(Backend):
     def probe(cls) -> Probe:
         return Probe(True, "always available: a stand-in for tests")
 
-    def zero_grad(self, optimizer: Optimizer) -> None:
-        self.calls.append("zero_grad")
-        optimizer.zero_grad()
-
     def backward(self, loss: Tensor) -> None:
         self.calls.append("backward")
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def reduce(self, optimizers: Any) -> None:
+    def reduce(self, optimizers: Sequence[Optimizer]) -> None:
         self.calls.append("reduce")
 
     def unscale(self, optimizer: Optimizer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -32,60 +32,74 @@ class TrainingStep:
 
     Args:
         backend: supplies the verbs.
-        optimizers: stepped together, in this order.
+        optimizers: by name; stepped together, in this order.
         forward: takes (engine, batch), returns (loss, anything else); runs in the backend's precision.
         place: tells where the micro-batch at hand stands in its window; None where each is a window of its own.
         clip: limits of the gradients.
-        observer: is told what happens inside.
         on_stepped: called after the optimizers really stepped.
+
+    Attributes:
+        steps: by optimizer name, the steps it really made.
+        observer: is told what happens inside; None for nobody.
     """
 
     def __init__(
         self,
         backend: Backend,
-        optimizers: Sequence[Optimizer],
+        optimizers: Mapping[str, Optimizer],
         forward: Callable[[Any, Any], tuple[Tensor, Any]],
         *,
         place: Callable[[], Place] | None = None,
         clip: Clip | None = None,
-        observer: StepObserver | None = None,
         on_stepped: Callable[[], None] | None = None,
     ) -> None:
+        self.steps = dict.fromkeys(optimizers, 0)
         self._backend = backend
-        self._optimizers = optimizers
+        self._optimizers = tuple(optimizers.values())
         self._forward = backend.autocast(forward)
         self._place = place
         self._clip = clip
-        self._observer = observer
+        self.observer: StepObserver | None = None
         self._on_stepped = on_stepped
 
-    def __call__(self, engine: Any, batch: Any) -> tuple[Tensor, Any]:
-        """Returns the undivided loss and whatever else `forward` returned."""
-        backend = self._backend
+    def run(self, engine: Any, batch: Any) -> Any:
+        """Takes one micro-batch; returns what `forward` returned beside the loss."""
         first, last, size = ALONE if self._place is None else self._place()
-        observer = self._observer if self._observer is not None and self._observer.active else None
+        backend, observer = self._backend, self.observer
+        if observer is not None and not observer.active:
+            observer = None
         if first:
             for optimizer in self._optimizers:
-                backend.zero_grad(optimizer)
+                optimizer.zero_grad()  # without arguments: Apex's optimizers take none
         loss, rest = self._forward(engine, batch)
         if observer is not None:
             observer.loss_computed(loss)
-        backend.backward(loss if size == 1 else loss / size)
+        if size != 1:
+            loss = loss / size
+        if backend.backward is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            backend.backward(loss)
         if observer is not None:
             observer.backward_completed()
         if last:
             self.finish_window(observer)
-        backend.mark_step()
-        return loss, rest
+        if backend.mark_step is not None:
+            backend.mark_step()
+        return rest
 
     def finish_window(self, observer: StepObserver | None = None) -> None:
         """Steps the optimizers with the gradients gathered."""
-        if self._backend.apply(self._optimizers, self._clip, observer) and self._on_stepped is not None:
-            self._on_stepped()
+        if self._backend.apply(self._optimizers, self._clip, observer):
+            for name in self.steps:
+                self.steps[name] += 1
+            if self._on_stepped is not None:
+                self._on_stepped()
 
     def finish_short_window(self, size: int, taken: int) -> None:
         """Steps with the gradients of a window that ended early: each was divided by `size`, `taken` is their number."""
         for parameter in parameters_of(self._optimizers):
             if parameter.grad is not None:
                 parameter.grad.mul_(size / taken)
-        self.finish_window()
+        observer = self.observer if self.observer is not None and self.observer.active else None
+        self.finish_window(observer)

@@ -28,6 +28,8 @@ def map_tensors(tree: Any, function: Callable[[Tensor], Any]) -> Any:
 
 def count_samples(batch: Any) -> int:
     """Returns the number of samples in a batch: the first dimension of its first tensor, 1 where there is none."""
+    if type(batch) in (tuple, list) and batch and type(batch[0]) is Tensor and batch[0].dim():
+        return batch[0].size(0)  # the usual (x, y, ...), each step
     while not isinstance(batch, Tensor):
         if isinstance(batch, Mapping):
             batch = next(iter(batch.values()), None)

@@ -38,7 +38,7 @@ class Record:
 class Slot:
     """One event's registrations. `records` is replaced, never changed, so a firing runs those that were there when it began."""
 
-    __slots__ = ("counter", "event", "keyword", "positional", "records", "used")
+    __slots__ = ("counter", "event", "keyword", "on_change", "positional", "records", "used")
 
     def __init__(self, event: str, counter: str | None, positional: tuple[str, ...] = ()) -> None:
         self.event = event
@@ -47,6 +47,7 @@ class Slot:
         self.keyword = KEYWORD_PAYLOAD.get(event, ())
         self.records: tuple[Record, ...] = ()
         self.used = False
+        self.on_change: Callable[[], Any] | None = None  # told when registrations come or go
 
     def add(self, event: Any, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Record:
         """Registers `handler`, after checking that it can be called."""
@@ -62,15 +63,20 @@ class Slot:
             record.call = _filtered(call, due, getattr(event, "every", None), self)
             record.handler = record.call
             record.call._parent = ref(handler)  # type: ignore[attr-defined]
-        self.records = (*self.records, record)
+        self._replace((*self.records, record))
         self.used = True
         return record
 
     def remove(self, records: tuple[Record, ...]) -> None:
         """Unregisters at once: a firing under way skips the removed ones as well."""
-        self.records = tuple(record for record in self.records if record not in records)
+        self._replace(tuple(record for record in self.records if record not in records))
         for record in records:
             record.call = _removed
+
+    def _replace(self, records: tuple[Record, ...]) -> None:
+        self.records = records
+        if self.on_change is not None:
+            self.on_change()
 
     def find(self, handler: Handler) -> tuple[Record, ...]:
         """Returns the registrations of `handler`, filtered or not."""

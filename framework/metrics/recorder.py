@@ -109,21 +109,22 @@ class Recorder:
             )
         self.record(name, value, n)
 
-    def record(self, name: str, value: Any, n: float | None = None) -> None:
-        """Records as `log` does, also under reserved names."""
+    def record(self, name: str, value: Any, n: float | None = None) -> Tensor | float:
+        """Records as `log` does, also under reserved names, and returns what it keeps: a detached scalar."""
         if isinstance(value, Tensor):
             if value.numel() != 1:
                 raise StepError(f"{name!r} should be a scalar, got a tensor of shape {tuple(value.shape)}. Take its mean() first.")
-            value = value.detach().reshape(())
+            kept: Tensor | float = value.detach() if value.dim() == 0 else value.detach().reshape(())
         elif isinstance(value, int | float) or hasattr(value, "item"):
-            value = float(value)
+            kept = float(value)
         else:
             raise StepError(f"{name!r} should be a number or a tensor of one element, got {value!r} ({type(value).__name__}).")
         if n is not None and not n > 0:
             raise StepError(f"log({name!r}, ..., n={n!r}): the weight n should be above 0.")
         channel = self.channel(name)
-        channel.values.append(value)
+        channel.values.append(kept)
         channel.weights.append(self.samples if n is None else n)
+        return kept
 
     def flush(self, iteration: int, epoch: int) -> dict[str, list[float]]:
         """Reads everything recorded since the last flush and adds a point to each curve.

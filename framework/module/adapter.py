@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from inspect import isgeneratorfunction
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from framework.backends.tree import count_samples
 from framework.engine.engine import Engine
 from framework.errors import ModuleError
 from framework.metrics.recorder import Recorder
-from framework.module.evaluation import takes_engine
+from framework.module.evaluation import wants_engine
 from framework.module.loss import refuse_non_finite, split_output
 from framework.module.settings import FitSettings
 from framework.module.step_events import EngineObserver, register_step_events
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 def make_trainer(
     module: TrainModule,
     backend: Backend,
-    optimizers: Sequence[Optimizer],
+    optimizers: Mapping[str, Optimizer],
     settings: FitSettings,
     recorder: Recorder,
-    on_stepped: Callable[[], None],
+    on_stepped: Callable[[], None] | None,
 ) -> tuple[Engine, TrainingStep, EpochWindow | None]:
     """Returns the engine that trains `module`, its step, and the window of accumulated batches where there is one.
 
@@ -42,7 +42,7 @@ def make_trainer(
         optimizers: stepped together.
         settings: what `fit` was told.
         recorder: takes the loss and the other scalars of each step.
-        on_stepped: called whenever the optimizers really stepped.
+        on_stepped: called whenever the optimizers really stepped; None where nobody waits for it.
     """
     if isgeneratorfunction(module.training_step):
         raise ModuleError(
@@ -51,51 +51,45 @@ def make_trainer(
         )
     window = EpochWindow(settings.accumulate) if settings.accumulate > 1 else None
     clip = None if settings.clip_norm is None and settings.clip_value is None else Clip(settings.clip_norm, settings.clip_value)
-
-    def train_batch(engine: Engine, batch: Any) -> Any:
-        loss, rest = step(engine, batch)
-        return loss.detach() if rest is None else {"loss": loss.detach(), **rest}
-
-    engine = Engine(train_batch)
+    forward = _forward(module, backend, recorder, guarded=settings.nan == "stop")
+    step = TrainingStep(backend, optimizers, forward, place=window, clip=clip, on_stepped=on_stepped)
+    engine = Engine(step.run)
     register_step_events(engine)
-    step = TrainingStep(
-        backend,
-        optimizers,
-        _forward(module, backend, recorder, guarded=settings.nan == "stop"),
-        place=window,
-        clip=clip,
-        observer=EngineObserver(engine),
-        on_stepped=on_stepped,
-    )
+    step.observer = EngineObserver(engine)
     return engine, step, window
 
 
 def _forward(
     module: TrainModule, backend: Backend, recorder: Recorder, guarded: bool
-) -> Callable[[Engine, Any], tuple[Tensor, Mapping[str, Any] | None]]:
-    """Returns the function that runs `training_step` and records what it returned. Each microsecond here is paid every step."""
-    training_step = takes_engine(module.training_step)
+) -> Callable[[Engine, Any], tuple[Tensor, Any]]:
+    """Returns the function that runs `training_step` and records what it returned: the loss, and the step's output.
+
+    Each microsecond here is paid in every step, hence the short cuts for a batch (x, y, ...) and a lone loss.
+    """
+    training_step: Callable[..., Any] = module.training_step
+    with_engine = wants_engine(training_step)
     reads_cost_nothing = backend.reads_cost_nothing
     channel = recorder.channel("loss")
     record_value, record_weight = channel.values.append, channel.weights.append
 
-    def forward(engine: Engine, batch: Any) -> tuple[Tensor, Mapping[str, Any] | None]:
+    def forward(engine: Engine, batch: Any) -> tuple[Tensor, Any]:
         recorder.samples = samples = count_samples(batch)
-        returned = training_step(batch, engine)
+        returned = training_step(batch, engine) if with_engine else training_step(batch)
         if type(returned) is Tensor and returned.requires_grad and returned.dim() == 0:
-            loss, rest = returned, None
+            loss, value = returned, returned.detach()
+            output: Any = value
         else:
             loss, rest = split_output(returned)
-            for name, value in rest.items():
-                recorder.record(name, value)
+            value = loss.detach()
+            output = {"loss": value, **{name: recorder.record(name, scalar) for name, scalar in rest.items()}} if rest else value
         if reads_cost_nothing:
-            value = loss.item()
-            if guarded and not isfinite(value):
-                refuse_non_finite(value, engine.state.iteration, engine.state.epoch)
-            record_value(value)
+            number = value.item()
+            if guarded and not isfinite(number):
+                refuse_non_finite(number, engine.state.iteration, engine.state.epoch)
+            record_value(number)
         else:
-            record_value(loss.detach())
+            record_value(value)
         record_weight(samples)
-        return loss, rest
+        return loss, output
 
     return forward

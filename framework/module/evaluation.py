@@ -129,11 +129,14 @@ def named_if_empty(what: str, data: Any) -> Iterator[None]:
         ) from error
 
 
+def wants_engine(step: Callable[..., Any]) -> bool:
+    """Tells whether a step was declared with the engine as second argument."""
+    return accepts(step, ("batch", "engine"), {})
+
+
 def takes_engine(step: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     """Returns the step as a function of (batch, engine), whether or not it was declared with the engine."""
-    if accepts(step, ("batch", "engine"), {}):
-        return step
-    return lambda batch, engine: step(batch)
+    return step if wants_engine(step) else lambda batch, engine: step(batch)
 
 
 def _process(step: Callable[[Any, Any], Any], recorder: Recorder, metrics: MetricSet) -> Callable[[Engine, Any], Any]:

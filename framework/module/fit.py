@@ -63,12 +63,12 @@ def _train(
         for stage, data in val.items()
     ]
     run = Run(module, recorder, schedules, evaluations, settings, None if train is None else backend.feed(train), length)
-    engine, step, window = make_trainer(module, backend, list(optimizers.values()), settings, recorder, run.count_step)
-    run.step, run.window = step, window
+    on_stepped = run.step_schedules if schedules.by_step else None
+    engine, run.step, run.window = make_trainer(module, backend, optimizers, settings, recorder, on_stepped)
     engine.state.stage = "train"
     engine.state.seed = seed
     engine.state.optimizers = optimizers
-    engine.state.optimizer_steps = run.optimizer_steps = dict.fromkeys(optimizers, 0)
+    engine.state.optimizer_steps = run.step.steps
     _register(engine, run, module, settings)
     module._backend = backend
     try:

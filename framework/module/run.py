@@ -34,7 +34,6 @@ class Run:
 
     step: TrainingStep
     window: EpochWindow | None
-    optimizer_steps: dict[str, int]
 
     def __init__(
         self,
@@ -72,10 +71,8 @@ class Run:
             ends = (state.epoch_length, None if max_iters is None else max_iters - state.iteration)
             self.window.begin_epoch(min((end for end in ends if end is not None), default=None))
 
-    def count_step(self) -> None:
-        """Counts a step that the optimizers really made, and steps the schedules that follow it."""
-        for name in self.optimizer_steps:
-            self.optimizer_steps[name] += 1
+    def step_schedules(self) -> None:
+        """Steps the schedules that follow each step that the optimizers really made."""
         for scheduler in self._schedules.by_step:
             scheduler.step()
 
@@ -102,7 +99,7 @@ class Run:
 
     def step_epoch_schedules(self) -> None:
         """Steps the schedules that count epochs, unless a gradient scaler has skipped every step so far."""
-        if any(self.optimizer_steps.values()):
+        if any(self.step.steps.values()):
             for scheduler in self._schedules.by_epoch:
                 scheduler.step()
 

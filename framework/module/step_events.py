@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import ref
+from weakref import WeakMethod, ref
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -39,6 +39,8 @@ PAYLOAD: dict[Any, tuple[str, ...]] = {
 }
 """The arguments that hooks of these events get after the engine."""
 
+_INSIDE = tuple(event for event in StepEvents if event is not StepEvents.CLOSED)
+
 
 def register_step_events(engine: Engine) -> None:
     """Makes the step events known to an engine."""
@@ -46,17 +48,22 @@ def register_step_events(engine: Engine) -> None:
 
 
 class EngineObserver:
-    """Fires the step events of an engine; holds no strong reference to it."""
+    """Fires the step events of an engine; holds no strong reference to it.
+
+    Attributes:
+        active: whether any of them has a handler. Kept up to date as handlers come and go, so that a step only reads it.
+    """
 
     def __init__(self, engine: Engine) -> None:
+        self.active = False
         self._engine = ref(engine)
-        self._slots = [engine._table.slot(event) for event in StepEvents if event is not StepEvents.CLOSED]
+        changed = WeakMethod(self._note_change)
+        for event in _INSIDE:
+            engine._table.slot(event).on_change = lambda: (update := changed()) and update()
 
-    @property
-    def active(self) -> bool:
-        """Whether any step event has a handler."""
-        loss, backward, started, completed = self._slots
-        return bool(loss.records or backward.records or started.records or completed.records)
+    def _note_change(self) -> None:
+        engine = self._engine()
+        self.active = engine is not None and any(engine._table.slot(event).records for event in _INSIDE)
 
     def loss_computed(self, loss: Tensor) -> None:
         self._fire(StepEvents.LOSS_COMPUTED, loss)
