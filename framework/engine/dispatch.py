@@ -25,14 +25,30 @@ KEYWORD_PAYLOAD: dict[str, tuple[str, ...]] = {Events.TERMINATE_SINGLE_EPOCH: ("
 
 
 class Record:
-    """One registration: the handler as the user gave it, and the call it became."""
+    """One registration: the handler as the user gave it, and the call it became.
 
-    __slots__ = ("__weakref__", "call", "given", "handler")
+    `every` is the one filter that a firing looks at itself, on the iteration count: it is by far the most frequent, and a call only
+    to find out that nothing is due would cost twice as much. All other filters are folded into the call.
+    """
+
+    __slots__ = ("__weakref__", "call", "every", "given", "handler")
 
     def __init__(self, handler: Handler, given: Handler, call: Handler) -> None:
-        self.handler = handler  # what a handle refers to: the user's function, or the filtered wrapper around it
+        self.handler = handler  # what a handle refers to: the user's function, or the stand-in of a filtered one
         self.given = given
         self.call = call
+        self.every: int | None = None
+
+
+class FilteredHandler:
+    """Stands for a filtered registration in its handle; `_parent()` returns the handler itself while it lives."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._parent = ref(handler)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        handler = self._parent()
+        return None if handler is None else handler(*args, **kwargs)
 
 
 class Slot:
@@ -59,10 +75,13 @@ class Slot:
             )
         call = self._bind(handler, args, kwargs)
         record = Record(handler, handler, call)
+        every: int | None = getattr(event, "every", None)
+        if every is not None and self.counter == "iteration" and not self.positional:
+            record.every = every
+        elif due is not None:
+            record.call = _filtered(call, due, self.counter or "")
         if due is not None:
-            record.call = _filtered(call, due, getattr(event, "every", None), self)
-            record.handler = record.call
-            record.call._parent = ref(handler)  # type: ignore[attr-defined]
+            record.handler = FilteredHandler(handler)
         self._replace((*self.records, record))
         self.used = True
         return record
@@ -204,16 +223,8 @@ def _call(
     return lambda engine, *given, **named: handler(*args, **kwargs)
 
 
-def _filtered(call: Handler, due: Filter, every: int | None, slot: Slot) -> Handler:
-    """Folds the filter into the call. `every` on the iteration count is by far the most frequent and gets the shortest path."""
-    counter = slot.counter or ""
-    if every is not None and counter == "iteration" and not slot.positional:
-
-        def every_nth(engine: Any) -> None:
-            if engine.state.iteration % every == 0:
-                call(engine)
-
-        return every_nth
+def _filtered(call: Handler, due: Filter, counter: str) -> Handler:
+    """Folds a filter into a call."""
 
     def filtered(engine: Any, *payload: Any) -> None:
         if due(engine, getattr(engine.state, counter)):

@@ -149,9 +149,12 @@ class EventSource:
             for record in slot.records:
                 record.call(self, *payload, **named)
         else:
+            state = self.state
             for record in slot.records:
-                call = record.call
-                call(self)
+                every = record.every
+                if every is None or not state.iteration % every:
+                    call = record.call
+                    call(self)
 
     @property
     def _allowed_events(self) -> list[Any]:  # Ignite's ProgressBar asks for it
