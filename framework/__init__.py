@@ -6,8 +6,9 @@ Subclass `TrainModule`, write its steps, call `fit`. What is where, from the top
 module/      what a user declares, and how it becomes an engine with handlers
 handlers/    when things happen: progress, ...
 metrics/     running means and metrics
+engine/      the event loop, which knows nothing of models; on top of it deterministic and supervised engines
 backends/    where and in which precision a step runs
-engine/      the event loop, which knows nothing of models
+data/        the order of data, and passes that can be made again
 seeding.py   random numbers
 errors.py    what is raised when a user's program is mistaken
 ```
@@ -33,12 +34,24 @@ if TYPE_CHECKING:
     )
     from framework.engine import (
         CallableEventWithFilter as CallableEventWithFilter,
+        DeterministicEngine as DeterministicEngine,
         Engine as Engine,
         EventEnum as EventEnum,
         Events as Events,
         EventsList as EventsList,
         RemovableEventHandle as RemovableEventHandle,
+        ReproducibleBatchSampler as ReproducibleBatchSampler,
         State as State,
+        create_supervised_evaluator as create_supervised_evaluator,
+        create_supervised_trainer as create_supervised_trainer,
+        keep_random_state as keep_random_state,
+        supervised_evaluation_step as supervised_evaluation_step,
+        supervised_evaluation_step_amp as supervised_evaluation_step_amp,
+        supervised_training_step as supervised_training_step,
+        supervised_training_step_amp as supervised_training_step_amp,
+        supervised_training_step_apex as supervised_training_step_apex,
+        supervised_training_step_tpu as supervised_training_step_tpu,
+        update_dataloader as update_dataloader,
     )
     from framework.errors import (
         AcceleratorError as AcceleratorError,
@@ -65,11 +78,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AMP": "backends",
-    "Apex": "backends",
     "AcceleratorError": "errors",
+    "Apex": "backends",
     "Backend": "backends",
     "CallableEventWithFilter": "engine",
     "DataError": "errors",
+    "DeterministicEngine": "engine",
     "Engine": "engine",
     "EventEnum": "engine",
     "Events": "engine",
@@ -84,6 +98,7 @@ _HOMES = {
     "Recorder": "metrics",
     "Recording": "backends",
     "RemovableEventHandle": "engine",
+    "ReproducibleBatchSampler": "engine",
     "Schedule": "module",
     "SettingError": "errors",
     "State": "engine",
@@ -92,10 +107,20 @@ _HOMES = {
     "TrainModule": "module",
     "XLA": "backends",
     "available_accelerators": "backends",
+    "create_supervised_evaluator": "engine",
+    "create_supervised_trainer": "engine",
+    "keep_random_state": "engine",
     "not_a_hook": "module",
     "on": "module",
     "seed_all": "seeding",
     "select_backend": "backends",
+    "supervised_evaluation_step": "engine",
+    "supervised_evaluation_step_amp": "engine",
+    "supervised_training_step": "engine",
+    "supervised_training_step_amp": "engine",
+    "supervised_training_step_apex": "engine",
+    "supervised_training_step_tpu": "engine",
+    "update_dataloader": "engine",
 }
 
 __all__ = sorted(_HOMES)

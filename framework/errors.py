@@ -23,7 +23,7 @@ class FrameworkError(Exception):
     Example:
         >>> from framework import FrameworkError, TrainModule
         >>> try:
-        ...     TrainModule().fit([])
+        ...     TrainModule().fit([], max_epochs=1)
         ... except FrameworkError as error:
         ...     print(type(error).__name__)
         ModuleError

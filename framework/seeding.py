@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 
-_LARGEST_NUMPY_SEED = 2**32
+_LARGEST_SEED = 2**63 - 1
+NUMPY_SEEDS = 2**32
+"""How many seeds numpy knows: it takes those below."""
+_64_BITS = 2**64 - 1
 
 
 def seed_all(seed: int) -> None:
@@ -28,19 +31,34 @@ def seed_all(seed: int) -> None:
     """
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise TypeError(f"A seed is an integer from 0 to 2**63 - 1, got {seed!r} ({type(seed).__name__})")
-    if not 0 <= seed < 2**63:
+    if not 0 <= seed <= _LARGEST_SEED:
         raise ValueError(f"A seed is an integer from 0 to 2**63 - 1, got {seed}")
     random.seed(seed)
     torch.manual_seed(seed)
     if (numpy := sys.modules.get("numpy")) is not None:
-        numpy.random.seed(seed % _LARGEST_NUMPY_SEED)
+        numpy.random.seed(seed % NUMPY_SEEDS)
+
+
+def derive_seed(seed: int, *parts: int) -> int:
+    """Returns a seed that follows from another one and from some numbers, well mixed: near inputs give unrelated seeds.
+
+    See: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014), for the mixing function.
+    """
+    mixed = seed & _64_BITS
+    for part in parts:
+        mixed = (mixed + 0x9E3779B97F4A7C15 * (part + 1)) & _64_BITS
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _64_BITS
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _64_BITS
+        mixed ^= mixed >> 31
+    return mixed >> 1  # within torch's and our range of seeds
 
 
 def random_state() -> dict[str, Any]:
     """Returns the states of the global generators, by library; of the devices, those that are in use."""
     states: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
     if (numpy := sys.modules.get("numpy")) is not None:
-        states["numpy"] = numpy.random.get_state()
+        kind, keys, *rest = numpy.random.get_state()
+        states["numpy"] = (kind, keys.tolist(), *rest)  # plain numbers, so that torch.load reads them with weights_only
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states["cuda"] = torch.cuda.get_rng_state_all()
     if torch.backends.mps.is_available():
@@ -51,13 +69,15 @@ def random_state() -> dict[str, Any]:
 def set_random_state(states: dict[str, Any]) -> None:
     """Puts the global generators back to `states`."""
     random.setstate(states["python"])
-    torch.set_rng_state(states["torch"])
+    torch.set_rng_state(states["torch"].cpu())
     if "numpy" in states:
-        sys.modules["numpy"].random.set_state(states["numpy"])
+        import numpy  # the saved run had it
+
+        numpy.random.set_state(states["numpy"])
     if "cuda" in states:
-        torch.cuda.set_rng_state_all(states["cuda"])
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
     if "mps" in states:
-        torch.mps.set_rng_state(states["mps"])
+        torch.mps.set_rng_state(states["mps"].cpu())
 
 
 class RandomStream:
@@ -66,7 +86,7 @@ class RandomStream:
     A second block goes on where the first one stopped.
 
     Args:
-        seed: where the stream starts.
+        seed: where the stream starts; also one above those of `seed_all`, as `torch.seed()` draws them.
 
     Example:
         >>> import torch
@@ -80,7 +100,7 @@ class RandomStream:
     """
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
+        self._seed = seed % (_LARGEST_SEED + 1)
         self._own: dict[str, Any] | None = None
         self._outer: dict[str, Any] = {}
 

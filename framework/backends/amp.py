@@ -8,10 +8,11 @@ from functools import wraps
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from framework.backends.base import Backend, F, Probe
+from framework.backends.base import Backend, F, Probe, parameters_of
+from framework.errors import ModuleError
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -22,6 +23,7 @@ class AMP(Backend):
     Args:
         device: where to run.
         precision: "bf16", "fp16", or None for what the device is best at (`best_precision`).
+        scaler: scales the loss; by default a new one, in fp16.
 
     Attributes:
         scaler: the gradient scaler; disabled, and so without effect, in bf16.
@@ -33,9 +35,10 @@ class AMP(Backend):
         'bf16'
     """
 
-    def __init__(self, device: torch.device, precision: str | None = None) -> None:
+    def __init__(self, device: torch.device, precision: str | None = None, *, scaler: torch.amp.GradScaler | None = None) -> None:
         super().__init__(device, precision or best_precision(device))
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16") if scaler is None else scaler
+        self._scaled_steps = 0  # of the open window: without any, the scale has nothing to go by
         if self.precision == "fp16" and device.type == "cpu":
             warnings.warn(
                 "fp16 on the CPU is several times slower than fp32. Use precision='bf16' unless you are testing an fp16 run.",
@@ -51,12 +54,24 @@ class AMP(Backend):
     def probe(cls) -> Probe:
         return Probe(True, "always available: on cuda, else mps, else cpu")
 
+    def adopt(self, model: nn.Module, optimizers: Mapping[str, Optimizer]) -> None:
+        super().adopt(model, optimizers)
+        for name, optimizer in optimizers.items():
+            for parameter in parameters_of((optimizer,)):
+                if self.scaler.is_enabled() and parameter.dtype is torch.float16:
+                    raise ModuleError(
+                        f"Optimizer {name!r} holds a parameter of shape {tuple(parameter.shape)} in float16; mixed precision keeps "
+                        "the parameters in float32 and casts in the forward pass. Remove .half() from the module."
+                    )
+
     def autocast(self, function: F) -> F:
+        from torch.amp import autocast  # looked up now, so that a replaced one is used
+
         device_type, dtype = self.device.type, DTYPES[self.precision]
 
         @wraps(function)
         def in_autocast(*args: Any, **kwargs: Any) -> Any:
-            with torch.autocast(device_type, dtype=dtype):
+            with autocast(device_type, dtype=dtype):
                 return function(*args, **kwargs)
 
         return in_autocast  # type: ignore[return-value]
@@ -68,6 +83,10 @@ class AMP(Backend):
         self.scaler.unscale_(optimizer)
 
     def step_optimizer(self, optimizer: Optimizer) -> bool:
+        if self.scaler.is_enabled() and all(parameter.grad is None for parameter in parameters_of((optimizer,))):
+            optimizer.step()  # as the plain step does; a scaler refuses an optimizer without gradients
+            return True
+        self._scaled_steps += 1
         stepped = False
 
         def note(*_: Any) -> None:
@@ -83,7 +102,9 @@ class AMP(Backend):
         return stepped
 
     def end_window(self) -> None:
-        self.scaler.update()
+        if self._scaled_steps:
+            self.scaler.update()
+        self._scaled_steps = 0
 
     def state_dict(self) -> dict[str, Any]:
         return self.scaler.state_dict()

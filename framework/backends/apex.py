@@ -7,6 +7,8 @@ import importlib.util
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.optim import Optimizer
 
 from framework.backends.base import Backend, Probe
 
@@ -27,6 +29,31 @@ class Apex(Backend):
         return Probe(False, _why_not())
 
 
+class LegacyApex(Backend):
+    """Scales the loss with `apex.amp`, whose `initialize` the caller has called.
+
+    Args:
+        device: where the model is.
+        optimizer: the optimizer that was initialized.
+
+    Raises:
+        ImportError: there is no `apex.amp`.
+    """
+
+    def __init__(self, device: torch.device, optimizer: Optimizer) -> None:
+        super().__init__(device, "fp16")
+        self._amp: Any = importlib.import_module("apex.amp")
+        self._optimizer = optimizer
+
+    @classmethod
+    def probe(cls) -> Probe:
+        return Probe(_has_legacy_amp(), "" if _has_legacy_amp() else _why_not())
+
+    def backward(self, loss: Tensor) -> None:
+        with self._amp.scale_loss(loss, self._optimizer) as scaled:
+            scaled.backward()
+
+
 def _why_not() -> str:
     if importlib.util.find_spec("apex") is None:
         return (
@@ -43,7 +70,7 @@ def _why_not() -> str:
         )
     if not (_has_legacy_amp() or hasattr(apex, "optimizers") or importlib.util.find_spec("apex.optimizers") is not None):
         return (
-            f"The installed package 'apex' ({apex.__file__}) is not NVIDIA Apex (the index's 'apex' is an unrelated web toolkit). "
+            f"The installed package 'apex' ({_place(apex)}) is not NVIDIA Apex (the index's 'apex' is an unrelated web toolkit). "
             "Uninstall it, or use accelerator='amp'."
         )
     if not torch.cuda.is_available():
@@ -54,9 +81,13 @@ def _why_not() -> str:
     )
 
 
+def _place(package: Any) -> str:
+    return getattr(package, "__file__", None) or ", ".join(package.__path__)  # a mere folder has no file
+
+
 def _has_legacy_amp() -> bool:
     try:
         amp: Any = importlib.import_module("apex.amp")
-    except ImportError:
+    except Exception:  # noqa: BLE001  # not there, or broken: it cannot be used either way
         return False
     return all(hasattr(amp, function) for function in _AMP_FUNCTIONS)

@@ -120,11 +120,14 @@ class Backend(ABC):
 
     def move(self, batch: Any) -> Any:
         """Returns the batch on the device. Copies from pinned memory overlap with computation."""
-        return map_tensors(batch, lambda tensor: tensor.to(self.device, non_blocking=True))
+        return map_tensors(batch, self._moved)
+
+    def _moved(self, item: Any) -> Any:
+        return item.to(self.device, non_blocking=True) if isinstance(item, Tensor) else item.to(self.device)
 
     def to_host(self, tree: Any) -> Any:
         """Returns CPU copies, detached, of the tensors in `tree`."""
-        return map_tensors(tree, lambda tensor: tensor.detach().to("cpu", copy=True))
+        return map_tensors(tree, _on_host)
 
     def autocast(self, function: F) -> F:
         """Returns `function` such that its forward computations run in this backend's precision."""
@@ -214,6 +217,10 @@ class _Moved:
         return map(self._backend.move, self.data)
 
 
+def _on_host(item: Any) -> Any:
+    return item.detach().to("cpu", copy=True) if isinstance(item, Tensor) else item.to("cpu")
+
+
 def clip_gradients(parameters: list[nn.Parameter], clip: Clip) -> None:
     """Limits the gradients in place: their norm first, then their entries."""
     if clip.norm is not None:
@@ -223,7 +230,7 @@ def clip_gradients(parameters: list[nn.Parameter], clip: Clip) -> None:
 
 
 def parameters_of(optimizers: Iterable[Optimizer]) -> Iterator[nn.Parameter]:
-    """Yields the parameters that the optimizers step, in their order."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            yield from group["params"]
+    """Yields the parameters that the optimizers step, in their order, each once."""
+    yield from dict.fromkeys(
+        parameter for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]
+    )

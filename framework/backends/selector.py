@@ -7,7 +7,7 @@ import re
 
 import torch
 
-from framework.backends.amp import AMP, DTYPES
+from framework.backends.amp import AMP, DTYPES, best_precision
 from framework.backends.apex import Apex
 from framework.backends.base import Backend, Probe
 from framework.backends.plain import Plain
@@ -49,7 +49,7 @@ def select_backend(accelerator: str | Backend = "auto", precision: str | None = 
         return accelerator
     device = _device_of(accelerator)
     if accelerator == "amp":
-        precision = precision or AMP(device).precision
+        precision = precision or best_precision(device)
     return AMP(device, precision) if precision in DTYPES else Plain(device)
 
 

@@ -34,7 +34,7 @@ class TrainingStep:
         backend: supplies the verbs.
         optimizers: by name; stepped together, in this order.
         forward: takes (engine, batch), returns (loss, anything else); runs in the backend's precision.
-        place: tells where the micro-batch at hand stands in its window; None where each is a window of its own.
+        place: takes the engine, tells where the micro-batch at hand stands in its window; None where each is a window of its own.
         clip: limits of the gradients.
         on_stepped: called after the optimizers really stepped.
 
@@ -49,7 +49,7 @@ class TrainingStep:
         optimizers: Mapping[str, Optimizer],
         forward: Callable[[Any, Any], tuple[Tensor, Any]],
         *,
-        place: Callable[[], Place] | None = None,
+        place: Callable[[Any], Place] | None = None,
         clip: Clip | None = None,
         on_stepped: Callable[[], None] | None = None,
     ) -> None:
@@ -64,7 +64,7 @@ class TrainingStep:
 
     def run(self, engine: Any, batch: Any) -> Any:
         """Takes one micro-batch; returns what `forward` returned beside the loss."""
-        first, last, size = ALONE if self._place is None else self._place()
+        first, last, size = ALONE if self._place is None else self._place(engine)
         backend, observer = self._backend, self.observer
         if observer is not None and not observer.active:
             observer = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -12,13 +13,18 @@ from torch import Tensor
 def map_tensors(tree: Any, function: Callable[[Tensor], Any]) -> Any:
     """Returns `tree` with `function` applied to each tensor; other leaves stay.
 
-    Tuples, named tuples, lists and mappings keep their type. An object with a `to` method counts as a tensor.
+    Tuples, named tuples, lists and mutable mappings keep their type, other mappings become a dict. An object with a `to` method
+    counts as a tensor.
     """
     if isinstance(tree, Tensor) or hasattr(tree, "to"):
         return function(tree)
     if isinstance(tree, Mapping):
         mapped = {key: map_tensors(value, function) for key, value in tree.items()}
-        return mapped if type(tree) is dict else type(tree)(mapped)  # type: ignore[call-arg]
+        if type(tree) is dict or not isinstance(tree, MutableMapping):
+            return mapped
+        same = copy(tree)  # with what it has beside its items, such as a default factory
+        same.update(mapped)
+        return same
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(map_tensors(item, function) for item in tree))
     if isinstance(tree, tuple | list):
@@ -30,14 +36,15 @@ def count_samples(batch: Any) -> int:
     """Returns the number of samples in a batch: the first dimension of its first tensor, 1 where there is none."""
     if type(batch) in (tuple, list) and batch and type(batch[0]) is Tensor and batch[0].dim():
         return batch[0].size(0)  # the usual (x, y, ...), each step
-    while not isinstance(batch, Tensor):
-        if isinstance(batch, Mapping):
-            batch = next(iter(batch.values()), None)
-        elif isinstance(batch, tuple | list) and batch:
-            batch = batch[0]
-        else:
-            return 1
-    return batch.shape[0] if batch.dim() else 1
+    first = _first_tensor(batch)
+    return 1 if first is None or first.dim() == 0 else first.shape[0]
+
+
+def _first_tensor(tree: Any) -> Tensor | None:
+    if isinstance(tree, Tensor):
+        return tree
+    items = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, tuple | list) else ()
+    return next((found for item in items if (found := _first_tensor(item)) is not None), None)
 
 
 def join_trees(trees: Sequence[Any]) -> Any:

@@ -111,12 +111,14 @@ class Slot:
         named_engine = first is not None and first.name == "engine"
         own_default = first is not None and not named_engine and first.default is not first.empty
         # A first parameter with a default is the user's own (`lambda i=i: ...`); one named `engine` is for the engine.
-        order = (False, True) if own_default else (True,) if named_engine else (True, False)
-        for payload in (True, False) if has_payload else (False,):
-            for with_engine in order:
-                given = (*(("engine",) if with_engine else ()), *(self.positional if payload else ()), *args)
-                if accepts(handler, given, {**kwargs, **by_name} if payload else kwargs):
-                    return _call(handler, with_engine, payload, has_payload, args, kwargs)
+        order = (False, True) if own_default else (True, False)
+        choices = [(with_engine, payload) for payload in ((True, False) if has_payload else (False,)) for with_engine in order]
+        if named_engine:  # rather without the payload than without the engine
+            choices.sort(key=lambda choice: not choice[0])
+        for with_engine, payload in choices:
+            given = (*(("engine",) if with_engine else ()), *(self.positional if payload else ()), *args)
+            if accepts(handler, given, {**kwargs, **by_name} if payload else kwargs):
+                return _call(handler, with_engine, payload, has_payload, args, kwargs)
         raise mismatch(handler, ("engine", *self.positional, *args), kwargs | by_name, f"a handler of {self.event}")
 
 
@@ -135,8 +137,9 @@ class EventTable:
         return event in self.slots
 
     def declare(self, event: str, counter: str | None, positional: tuple[str, ...]) -> None:
-        """Adds a custom event; one that is there keeps its registrations."""
-        self.slots.setdefault(event, Slot(event, counter, positional))
+        """Adds a custom event; one that is there keeps its registrations, and gets a counter if it had none."""
+        slot = self.slots.setdefault(event, Slot(event, counter, positional))
+        slot.counter = slot.counter or counter
 
     def slot(self, event: Any) -> Slot:
         """Returns the slot of an event.

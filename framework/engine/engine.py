@@ -10,7 +10,7 @@ from typing import Any
 
 from framework.engine.event_source import EventSource
 from framework.engine.events import Events
-from framework.engine.limits import data_length, plan_run
+from framework.engine.limits import check_count, data_length, is_reset, plan_run
 from framework.engine.loop import Paused, Position, Terminated, fire_completed, run_epochs
 from framework.engine.signature import require
 from framework.engine.state import COUNTERS, State
@@ -126,8 +126,10 @@ class Engine(EventSource):
         self._should_interrupt = asked
         self._asked = self._asked or asked
 
-    def _clear_requests(self) -> None:
-        self._asked = self._should_terminate = self._should_terminate_single_epoch = self._should_interrupt = False
+    def _clear_requests(self, position: Position) -> None:
+        self._asked = self._should_terminate = self._should_interrupt = False
+        if position.after != Events.TERMINATE_SINGLE_EPOCH:  # else the epoch's end was asked for, and is still going on
+            self._should_terminate_single_epoch = False
         self.terminate_reason = None
 
     # Running
@@ -177,25 +179,26 @@ class Engine(EventSource):
         """
         if self._running:
             raise RuntimeError("run() was called inside a run of the same engine. Use a second engine for it.")
-        if self.state.max_epochs is None and self.state.max_iters is None:
-            self._position = None  # told to start from zero
+        if is_reset(self.state):
+            self._position = None
+        check_count("seed", seed, 0)
         fresh = plan_run(self.state, data, max_epochs, max_iters, epoch_length, interrupted=self._position is not None)
-        position = self._take_up(data)
         if fresh and seed is not None:
             seed_all(seed)
             self.state.seed = seed
+        position = self._take_up(data)
         for slot in self._table.slots.values():
             if slot.counter is not None and slot.event not in COUNTERS:
                 self.state.add_counter(slot.event, slot.counter)
-        self._clear_requests()
+        self._clear_requests(position)
         self.state.exception = None
         self._running = True
         try:
             self._drive(position)
-        except StopIteration as end:
-            self._pass_to_handlers(stray_stop_iteration(end), cause=end)
-        except BaseException as error:  # noqa: BLE001  # raised again there, unless a handler takes it
-            self._pass_to_handlers(error)
+        except BaseException as error:
+            self._position = None  # the run is over
+            if not self._pass_to_handlers(error):
+                raise
         finally:
             self._running = False
             if position.after is None:
@@ -207,10 +210,10 @@ class Engine(EventSource):
         position = self._position
         if position is None:
             self.state.dataloader = data
-            self._position = Position()
+            self._position = Position(data)
             return self._position
         position.resume()
-        if data is not None and data is not self.state.dataloader:
+        if not any(data is known for known in (None, position.data, self.state.dataloader)):
             warnings.warn(
                 f"The interrupted run goes on with other data than it had ({type(data).__name__} now, "
                 f"{type(self.state.dataloader).__name__} before): its next batch is the first of the new data. "
@@ -219,10 +222,18 @@ class Engine(EventSource):
                 stacklevel=3,
             )
             self.set_data(data)
+            position.data = data
         return position
 
     def _drive(self, position: Position) -> None:
-        """Runs to the end and fires what belongs to the way it ended."""
+        """Runs to the end, and makes an error of a StopIteration that user code let slip."""
+        try:
+            self._run_to_end(position)
+        except StopIteration as end:
+            raise stray_stop_iteration(end) from end
+
+    def _run_to_end(self, position: Position) -> None:
+        """Runs the epochs and fires what belongs to the way they ended."""
         ended: type[Exception] | None = None
         try:
             run_epochs(self, position)
@@ -238,16 +249,14 @@ class Engine(EventSource):
         if self.should_terminate != "skip_completed":
             fire_completed(self, position)
 
-    def _pass_to_handlers(self, error: BaseException, cause: BaseException | None = None) -> None:
-        """Gives the error to the EXCEPTION_RAISED handlers, and raises it where there are none. The run is over either way."""
-        self._position = None
+    def _pass_to_handlers(self, error: BaseException) -> bool:
+        """Gives the error to the EXCEPTION_RAISED handlers; returns False where there are none."""
         slot = self._table.slots[Events.EXCEPTION_RAISED]
-        if cause is not None:
-            error.__cause__ = cause
         if not slot.records:
-            raise error
+            return False
         self.state.exception = error
         self._fire(slot, (error,))
+        return True
 
     def _open_feed(self) -> Any:
         """Returns a new iterator over the data."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from framework.engine.dispatch import EventTable, RemovableEventHandle, Slot, each_event
-from framework.engine.events import EventEnum, EventLike
+from framework.engine.events import CallableEventWithFilter, EventEnum, EventLike
 from framework.engine.state import State
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,7 +54,10 @@ class EventSource:
         if event_to_attr is not None and not isinstance(event_to_attr, Mapping):
             raise ValueError(f"Expected event_to_attr to be dictionary. Got {type(event_to_attr)}.")
         counters, payload = event_to_attr or _NOTHING, event_payload or _NOTHING
+        event: Any
         for index, event in enumerate(event_names):
+            if not isinstance(event, str) and hasattr(event, "name") and hasattr(event, "filter"):  # another library's event
+                event = CallableEventWithFilter(event)
             if not isinstance(event, str):
                 raise TypeError(f"Value at {index} of event_names should be a str or EventEnum, but given {event!r}")
             self._table.declare(event, counters.get(event), payload.get(event, ()))

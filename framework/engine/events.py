@@ -119,7 +119,8 @@ class CallableEventWithFilter(str):
     def __or__(self, other: str | EventsList) -> EventsList:
         return EventsList(self, other)
 
-    def default_event_filter(self, engine: Any, event: int) -> bool:
+    @staticmethod
+    def default_event_filter(engine: Any, event: int) -> bool:
         """Returns True. Deprecated: an event without a filter needs none."""
         warnings.warn("Events.default_event_filter is deprecated: leave the filter out instead.", UserWarning, stacklevel=2)
         return True

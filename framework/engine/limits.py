@@ -44,6 +44,11 @@ def data_length(data: Any) -> int | None:
     return length
 
 
+def is_reset(state: State) -> bool:
+    """Tells whether `state` has no limit to run to: it is new, or the user took the one in use away to start from zero."""
+    return state.max_iters is None and state.max_epochs in (None, state._max_epochs_of_iters)
+
+
 def is_done(state: State) -> bool:
     """Tells whether the run described by `state` has reached its end."""
     if state.max_iters is not None:
@@ -53,6 +58,13 @@ def is_done(state: State) -> bool:
     if state.epoch_length is not None and state.iteration >= state.epoch_length * state.max_epochs:
         return True
     return state.epoch >= state.max_epochs
+
+
+def write_epoch_length(state: State, length: int | None) -> None:
+    """Writes the iterations of an epoch; with `max_iters`, data that did not know its length gets its `max_epochs` too."""
+    state.epoch_length = length
+    if state.max_iters is not None and length is not None:
+        state.max_epochs = state._max_epochs_of_iters = -(-state.max_iters // length)
 
 
 def plan_run(
@@ -75,7 +87,7 @@ def plan_run(
             f"Got max_epochs={max_epochs}, max_iters={max_iters}."
         )
     length = None if data is None else data_length(data)
-    fresh = state.max_epochs is None and state.max_iters is None
+    fresh = is_reset(state)
     if not fresh:
         _refuse_contradictions(state, max_epochs, max_iters)
         extended = State(
@@ -89,7 +101,7 @@ def plan_run(
     if fresh:
         _begin(state, data, length, max_epochs, max_iters, epoch_length)
     else:
-        _continue(state, data, max_epochs, max_iters, epoch_length)
+        _continue(state, data, length, max_epochs, max_iters, epoch_length)
     return fresh
 
 
@@ -105,22 +117,27 @@ def _begin(
     state.epoch_length = epoch_length
     state.max_iters = max_iters
     state.max_epochs = 1 if max_epochs is None and max_iters is None else max_epochs
+    state._max_epochs_of_iters = None
 
 
-def _continue(state: State, data: Any, max_epochs: int | None, max_iters: int | None, epoch_length: int | None) -> None:
+def _continue(
+    state: State, data: Any, length: int | None, max_epochs: int | None, max_iters: int | None, epoch_length: int | None
+) -> None:
     if epoch_length is not None and state.epoch_length not in (None, epoch_length):
         raise ValueError(
             f"Argument epoch_length should be same as in the state: {epoch_length} vs {state.epoch_length}. Please, set "
             "state.max_epochs = None (or state.max_iters = None) before calling engine.run() to restart with another."
         )
     if state.epoch_length is None:
-        state.epoch_length = epoch_length
+        state.epoch_length = length if epoch_length is None else epoch_length
     if data is None and state.epoch_length is None:
         raise ValueError("epoch_length should be provided if data is None")
     if max_epochs is not None:
         state.max_epochs = max_epochs
     if max_iters is not None:
         state.max_iters = max_iters
+        if state.max_epochs is not None:  # counted from the iterations
+            write_epoch_length(state, state.epoch_length)
 
 
 def _refuse_contradictions(state: State, max_epochs: int | None, max_iters: int | None) -> None:

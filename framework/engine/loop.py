@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from framework.engine.dispatch import Slot
 from framework.engine.events import Events
-from framework.engine.limits import is_done
+from framework.engine.limits import is_done, write_epoch_length
 from framework.engine.user_stop import refuse_user_stop_iteration
 
 if TYPE_CHECKING:
@@ -38,15 +38,17 @@ class Position:
 
     Attributes:
         after: the event after which the run was interrupted, None while it runs.
+        data: what `run` was given; a handler may have put something else into `state.dataloader` since.
         feed: the iterator over the batches, None until the next one is needed.
         epoch_start: the iteration count at which this epoch's count is zero.
         refilled: the feed was renewed and has given nothing since.
         used_up: the data can give nothing more.
     """
 
-    __slots__ = ("after", "epoch_began", "epoch_start", "feed", "paused", "refilled", "run_began", "used_up")
+    __slots__ = ("after", "data", "epoch_began", "epoch_start", "feed", "paused", "refilled", "run_began", "used_up")
 
-    def __init__(self) -> None:
+    def __init__(self, data: Any) -> None:
+        self.data = data
         self.after: str | None = None
         self.feed: Iterator[Any] | None = None
         self.epoch_start = 0
@@ -76,9 +78,7 @@ def run_epochs(engine: Engine, position: Position) -> None:
     if position.after is None:
         engine._fire(slots[Events.STARTED])
         _obey(engine, position, Events.STARTED)
-        inside = _iterations_before(engine)
-    else:
-        inside = 0
+    inside = _iterations_before(engine) if position.after in (None, Events.STARTED) else 0
     while position.after in _IN_EPOCH or not (is_done(state) or (position.used_up and state.max_iters is not None)):
         if position.after not in _IN_EPOCH:
             position.after = None
@@ -174,11 +174,11 @@ def _iterate(engine: Engine, position: Position) -> None:
         state.output = step(engine, state.batch)
         if completed.records:
             fire(completed)
-        if engine._asked:
-            fetch = _obey(engine, position, Events.ITERATION_COMPLETED)
         if resumed:
             get_started, get_completed, started = live
             fetch, resumed, position.refilled = _feed(engine, position), False, False
+        if engine._asked:
+            fetch = _obey(engine, position, Events.ITERATION_COMPLETED)
 
     if state.max_iters is not None and iteration >= state.max_iters and iteration - position.epoch_start != state.epoch_length:
         engine.should_terminate = True
@@ -218,19 +218,17 @@ def _refill(engine: Engine, position: Position) -> Callable[[], Any] | None:
     """Starts the used-up data anew; returns None where the epoch ends instead."""
     state = engine.state
     done = state.iteration - position.epoch_start
-    if state.epoch_length is None:
-        if done == 0:
-            raise ValueError(
-                f"Input data has zero size. Please provide non-empty data; {type(state.dataloader).__name__} gave no batch."
-            )
-        state.epoch_length = done
-        if state.max_iters is not None:
-            state.max_epochs = -(-state.max_iters // done)
+    if state.iteration == 0 and state.epoch_length is None:
+        raise ValueError(
+            f"Input data has zero size. Please provide non-empty data; {type(state.dataloader).__name__} gave no batch."
+        )
+    if done > 0 and state.epoch_length is None:
+        write_epoch_length(state, done)
         return None
     if position.refilled:
         position.used_up, position.refilled = True, False
         if not is_done(state):
-            total = state.max_iters if state.max_iters is not None else state.epoch_length * (state.max_epochs or 0)
+            total = state.max_iters or (state.epoch_length or 0) * (state.max_epochs or 0) or "unknown"
             warnings.warn(
                 "Data iterator can not provide data anymore but required total number of iterations to run is not reached. "
                 f"Current iteration: {state.iteration} vs Total iterations to run : {total}. "
@@ -240,8 +238,9 @@ def _refill(engine: Engine, position: Position) -> Callable[[], Any] | None:
                 stacklevel=2,
             )
         return None
-    position.feed, position.refilled = None, True
+    position.feed = None
     engine._fire(engine._table.slots[Events.DATALOADER_STOP_ITERATION])
+    position.refilled = True
     return _obey(engine, position, Events.DATALOADER_STOP_ITERATION)
 
 

@@ -71,6 +71,7 @@ class State:
         self.times = {Events.EPOCH_COMPLETED.name: None, Events.COMPLETED.name: None}
         self.exception = None
         self._counters = dict(COUNTERS)
+        self._max_epochs_of_iters: int | None = None  # the max_epochs that follows from max_iters, as opposed to a given one
         for name, value in kwargs.items():
             setattr(self, name, value)
 

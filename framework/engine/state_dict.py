@@ -48,6 +48,7 @@ def load_state(state: State, saved: Mapping[str, Any], user_keys: Sequence[str])
     state.iteration, state.epoch, state.epoch_length = iteration, epoch, length
     for key in _TARGETS:
         setattr(state, key, saved.get(key))
+    state._max_epochs_of_iters = None
     for key in user_keys:
         setattr(state, key, saved[key])
 

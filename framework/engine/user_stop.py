@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from itertools import pairwise
 from types import FrameType
 
 # A dataset or collate function that runs in the main process, and torch's own frame for one that ran in a worker.
@@ -31,7 +32,8 @@ def stray_stop_iteration(end: StopIteration) -> RuntimeError:
 
 
 def _called_by_loader(frames: list[FrameType]) -> bool:
-    """Tells whether a torch loader called the innermost frame to fetch or collate samples, as opposed to iterate a dataset."""
-    innermost = frames[-1].f_code
-    fetching = [frame for frame in frames if frame.f_code.co_name == "fetch" and "torch" in frame.f_code.co_filename]
-    return bool(fetching) and fetching[-1] is not frames[-1] and innermost.co_name != "__next__"
+    """Tells whether a torch loader was getting or collating samples, as opposed to asking an iterable dataset for its next."""
+    callees = [
+        called for caller, called in pairwise(frames) if caller.f_code.co_name == "fetch" and "torch" in caller.f_code.co_filename
+    ]
+    return bool(callees) and callees[-1].f_code.co_name != "__next__"

@@ -70,11 +70,10 @@ class Progress:
     def on_terminate(self) -> None:
         self._close()
 
-    def on_exception_raised(self, engine: Engine, error: BaseException) -> None:
-        self._close()
-        raise error
-
     def on_interrupt(self) -> None:
+        self._close()
+
+    def on_closed(self) -> None:  # not on_exception_raised: on an engine of one's own a handler of it takes the error
         self._close()
 
     def _show(self, engine: Engine) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
+from numbers import Real
 from time import time
 from typing import Any, NamedTuple
 
@@ -66,7 +68,7 @@ class Recorder:
 
     Attributes:
         samples: the number of samples in the batch at hand, the weight of a value logged without one.
-        reserved: names that only the step's return value may use.
+        reserved: names that only what a step returns may use.
         series: the points of each curve.
         latest: the newest mean of each curve.
 
@@ -81,7 +83,7 @@ class Recorder:
     def __init__(self, stage: str, reserved: Iterable[str] = ()) -> None:
         self.stage = stage
         self.samples = 1
-        self.reserved = frozenset(reserved)
+        self.reserved = set(reserved)
         self.series: dict[str, list[Point]] = {}
         self.latest: dict[str, float] = {}
         self._channels: dict[str, Channel] = {}
@@ -107,23 +109,34 @@ class Recorder:
             raise StepError(
                 f"log({name!r}, ...): {self.stage}/{name} is recorded from what the step returns. Log under another name."
             )
-        self.record(name, value, n)
+        self._keep(name, value, n)
 
-    def record(self, name: str, value: Any, n: float | None = None) -> Tensor | float:
-        """Records as `log` does, also under reserved names, and returns what it keeps: a detached scalar."""
+    def record(self, name: str, value: Any) -> Tensor | float:
+        """Records what a step returned under `name`, and returns what it keeps: a detached scalar. `log` may not use the name then.
+
+        Raises:
+            StepError: not a scalar, or a name under which something was logged.
+        """
+        if name not in self.reserved:
+            if name in self._channels:
+                raise StepError(f"{self.stage}/{name} is recorded twice: by log and by what the step returns. Rename one.")
+            self.reserved.add(name)
+        return self._keep(name, value, None)
+
+    def _keep(self, name: str, value: Any, n: Any) -> Tensor | float:
         if isinstance(value, Tensor):
             if value.numel() != 1:
                 raise StepError(f"{name!r} should be a scalar, got a tensor of shape {tuple(value.shape)}. Take its mean() first.")
             kept: Tensor | float = value.detach() if value.dim() == 0 else value.detach().reshape(())
-        elif isinstance(value, int | float) or hasattr(value, "item"):
+        elif isinstance(value, Real) or getattr(value, "shape", None) == ():  # the second: numpy's arrays of no dimension
             kept = float(value)
         else:
             raise StepError(f"{name!r} should be a number or a tensor of one element, got {value!r} ({type(value).__name__}).")
-        if n is not None and not n > 0:
-            raise StepError(f"log({name!r}, ..., n={n!r}): the weight n should be above 0.")
+        if n is not None and not (isinstance(n, Real) and 0 < float(n) < inf):
+            raise StepError(f"log({name!r}, ..., n={n!r}): the weight n should be a number above 0, got {type(n).__name__}.")
         channel = self.channel(name)
         channel.values.append(kept)
-        channel.weights.append(self.samples if n is None else n)
+        channel.weights.append(self.samples if n is None else float(n))
         return kept
 
     def flush(self, iteration: int, epoch: int) -> dict[str, list[float]]:

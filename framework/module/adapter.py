@@ -16,7 +16,7 @@ from framework.backends.tree import count_samples
 from framework.engine.engine import Engine
 from framework.errors import ModuleError
 from framework.metrics.recorder import Recorder
-from framework.module.evaluation import wants_engine
+from framework.module.declarations import wants_engine
 from framework.module.loss import refuse_non_finite, split_output
 from framework.module.settings import FitSettings
 from framework.module.step_events import EngineObserver, register_step_events

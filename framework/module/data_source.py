@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from framework.engine.signature import accepts, describe, signature_of
 from framework.errors import DataError
 
 
@@ -19,7 +20,13 @@ class CalledAnew:
         self._function = function
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._function())
+        data = self._function()
+        if not _is_iterable(data):
+            hint = " Did you forget to return them?" if data is None else ""
+            raise DataError(
+                f"{describe(self._function)}() should return an iterable of batches, got {data!r} ({type(data).__name__}).{hint}"
+            )
+        return iter(data)
 
 
 class Limited:
@@ -41,21 +48,28 @@ def check_data(data: Any, argument: str) -> Iterable[Any]:
         argument: the name of the argument, for messages.
 
     Raises:
-        DataError: a bare dataset, a tensor, a text, something that cannot be iterated over, or something empty.
+        DataError: a bare dataset, a tensor or array, a text, a class, something that cannot be iterated over, or something empty.
     """
     if isinstance(data, Dataset):
         raise DataError(
             f"{argument} is a bare {type(data).__name__}, which gives samples; batches are needed. "
             f"Write {argument}=DataLoader(dataset, batch_size=32, shuffle={argument == 'train_data'})."
         )
-    if isinstance(data, Tensor | str | bytes | Mapping):
+    if isinstance(data, Tensor | str | bytes | Mapping) or hasattr(data, "__array__"):
         raise DataError(
             f"{argument} should be an iterable of batches such as a DataLoader, got one {type(data).__name__}. "
             "Wrap it: [batch] is an iterable of one batch."
         )
-    if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__") and callable(data):
+    if isinstance(data, type):
+        raise DataError(f"{argument} should be an iterable of batches, got the class {data.__name__}. Write {data.__name__}(...).")
+    if not _is_iterable(data) and callable(data):
+        if not accepts(data, (), {}):
+            raise DataError(
+                f"{argument} is the function {describe(data)}{signature_of(data)}; it is called for each pass, without arguments. "
+                f"Write {argument}=lambda: {describe(data)}(...)."
+            )
         data = CalledAnew(data)
-    if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
+    if not _is_iterable(data):
         raise DataError(f"{argument} should be an iterable of batches such as a DataLoader, got {data!r} ({type(data).__name__}).")
     if length_of(data) == 0:
         raise DataError(
@@ -71,6 +85,10 @@ def length_of(data: Any) -> int | None:
         return len(data)
     except TypeError:  # no length, or a loader over an iterable dataset, whose length raises
         return None
+
+
+def _is_iterable(data: Any) -> bool:
+    return hasattr(data, "__iter__") or hasattr(data, "__getitem__")
 
 
 def is_one_shot(data: Any) -> bool:

@@ -12,11 +12,11 @@ from torch import nn
 from framework.backends.base import Backend
 from framework.backends.tree import count_samples
 from framework.engine.engine import Engine
-from framework.engine.signature import accepts
 from framework.errors import DataError, StepError
 from framework.metrics.metric_set import MetricSet
 from framework.metrics.recorder import Recorder
 from framework.module.data_source import Limited, length_of
+from framework.module.declarations import wants_engine
 from framework.module.hooks import register_hooks
 from framework.seeding import RandomStream
 
@@ -129,11 +129,6 @@ def named_if_empty(what: str, data: Any) -> Iterator[None]:
         ) from error
 
 
-def wants_engine(step: Callable[..., Any]) -> bool:
-    """Tells whether a step was declared with the engine as second argument."""
-    return accepts(step, ("batch", "engine"), {})
-
-
 def takes_engine(step: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     """Returns the step as a function of (batch, engine), whether or not it was declared with the engine."""
     return step if wants_engine(step) else lambda batch, engine: step(batch)
@@ -151,6 +146,11 @@ def _process(step: Callable[[Any, Any], Any], recorder: Recorder, metrics: Metri
                             f"evaluation_step returned a pair under {name!r}, but configure_metrics has no metric {name!r}."
                         )
                     metrics.update(value, name)
+                elif name in metrics:
+                    raise StepError(
+                        f"evaluation_step returned a scalar under {name!r}, which is a metric of configure_metrics. Return "
+                        f"{{{name!r}: (y_pred, y)}} for it, or rename one."
+                    )
                 else:
                     recorder.record(name, value)
         elif output is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,7 @@ from framework.backends.base import Backend
 from framework.backends.selector import select_backend
 from framework.engine.engine import Engine
 from framework.engine.events import Events
+from framework.engine.signature import accepts
 from framework.errors import DataError, ModuleError, SettingError
 from framework.handlers.progress import Progress
 from framework.metrics.recorder import Recorder
@@ -25,7 +25,7 @@ from framework.module.result import FitResult
 from framework.module.run import Run
 from framework.module.schedules import Schedules
 from framework.module.settings import FitSettings
-from framework.module.step_events import StepEvents, register_step_events
+from framework.module.step_events import StepEvents
 from framework.seeding import seed_all
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def _train(
     backend.adopt(module, optimizers)
     length = _epoch_length(train, settings)
     schedules = _schedules(module, optimizers, _total_steps(settings, length))
+    if schedules.monitored and not val:
+        monitor = schedules.monitored[0][1]
+        raise DataError(f"Schedule(monitor={monitor!r}) needs val_data, without which it would never step. Give val_data to fit.")
     recorder = Recorder("train", reserved=("loss",))
     seed = torch.initial_seed() if settings.seed is None else settings.seed
     evaluations = [
@@ -73,13 +76,8 @@ def _train(
     module._backend = backend
     try:
         with logging_to(module, recorder), named_if_empty("train_data", run.data):
-            by_epochs = settings.max_epochs is not None
-            engine.run(
-                run.data,
-                max_epochs=settings.max_epochs,
-                max_iters=None if by_epochs else settings.max_iters,
-                epoch_length=length,
-            )
+            max_epochs, max_iters = _nearer_limit(settings, length)
+            engine.run(run.data, max_epochs=max_epochs, max_iters=max_iters, epoch_length=length)
     finally:
         engine.fire_event(StepEvents.CLOSED)
     if engine.state.exception is not None:
@@ -93,14 +91,14 @@ def _register(engine: Engine, run: Run, module: TrainModule, settings: FitSettin
     add(Events.EPOCH_STARTED, run.begin_epoch)
     add(Events.ITERATION_COMPLETED(every=settings.log_every), run.read_values)
     add(Events.TERMINATE | Events.TERMINATE_SINGLE_EPOCH | Events.EPOCH_COMPLETED, run.close_window)
+    add(Events.EPOCH_COMPLETED, run.stop_without_data)
     add(Events.EPOCH_COMPLETED, run.summarise_epoch)
     add(Events.EPOCH_COMPLETED, run.step_epoch_schedules)
-    validate_every: Any = settings.validate_every
     if run.evaluations:
-        when = Events.EPOCH_COMPLETED(every=validate_every) if isinstance(validate_every, int) else validate_every
-        add(when, run.validate)
+        add(_validation_event(settings), run.validate)
     add(Events.COMPLETED, run.summarise_rest)
-    if settings.max_iters is not None and settings.max_epochs is not None:
+    add(Events.INTERRUPT, run.note_interrupt)
+    if settings.max_iters is not None and settings.max_epochs is not None and run.epoch_length is None:
         add(Events.ITERATION_COMPLETED(once=settings.max_iters), run.stop_at_max_iters)
     if settings.progress:
         register_hooks(engine, Progress(run.recorder))
@@ -108,6 +106,19 @@ def _register(engine: Engine, run: Run, module: TrainModule, settings: FitSettin
         register_hooks(engine, target)
     add(Events.EPOCH_COMPLETED, run.close_row)
     add(Events.COMPLETED, run.close_row)
+
+
+def _validation_event(settings: FitSettings) -> Any:
+    every = settings.validate_every
+    return Events.EPOCH_COMPLETED(every=every) if isinstance(every, int) else every
+
+
+def _nearer_limit(settings: FitSettings, length: int | None) -> tuple[int | None, int | None]:
+    """Returns max_epochs and max_iters, of two the one that is reached first: an engine takes only one."""
+    epochs, iterations = settings.max_epochs, settings.max_iters
+    if epochs is None or iterations is None:
+        return epochs, iterations
+    return (epochs, None) if length is None or epochs * length <= iterations else (None, iterations)
 
 
 def _check_module(module: TrainModule, settings: FitSettings) -> None:
@@ -119,16 +130,27 @@ def _check_module(module: TrainModule, settings: FitSettings) -> None:
         raise ModuleError(
             f"{name} is in eval mode, so dropout and batch normalisation would not train. Call {name.lower()}.train() before fit."
         )
+    trial = Engine(lambda engine, batch: None)
     for handler in settings.handlers:
         if isinstance(handler, type):
             raise SettingError(f"handlers should hold objects, got the class {handler.__name__}. Write {handler.__name__}(...).")
         check_hooks(type(handler), [name for cls in type(handler).__mro__ for name in vars(cls)])
-        trial = Engine(lambda engine, batch: None)
-        register_step_events(trial)
-        if register_hooks(trial, handler) == 0:
+        if _try_hooks(trial, handler) == 0:
             raise SettingError(
                 f"handlers holds {handler!r}, which has no on_<event> method and none marked with @on(...): it would never run."
             )
+    _try_hooks(trial, module)
+    try:
+        trial.add_event_handler(_validation_event(settings), lambda: None)
+    except ValueError as error:
+        raise SettingError(f"validate_every={settings.validate_every!r} is no event of this run: {error}") from error
+
+
+def _try_hooks(trial: Engine, target: Any) -> int:
+    try:
+        return register_hooks(trial, target)
+    except ValueError as error:
+        raise ModuleError(f"{type(target).__name__} has a method that cannot be registered. {error}") from error
 
 
 def _check_train_data(data: Any, settings: FitSettings) -> Iterable[Any] | None:
@@ -156,6 +178,10 @@ def _check_val_data(module: TrainModule, data: Any) -> dict[str, Iterable[Any]]:
             "(y_pred, y) for the metrics or a mapping of scalars; or leave val_data out."
         )
     if isinstance(data, Mapping):
+        if not data or not all(isinstance(name, str) and name for name in data):
+            raise DataError(
+                f"val_data as a mapping should hold batches by name, such as {{'easy': loader}}; got the keys {list(data)}."
+            )
         return {f"val/{name}": _reusable(loader, f"val_data[{name!r}]") for name, loader in data.items()}
     return {"val": _reusable(data, "val_data")}
 
@@ -164,7 +190,8 @@ def _reusable(data: Any, argument: str) -> Iterable[Any]:
     checked = check_data(data, argument)
     if is_one_shot(checked):
         raise DataError(
-            f"{argument} is a {type(checked).__name__}, which gives its batches only once. Give a list or a DataLoader."
+            f"{argument} is a {type(checked).__name__}, which gives its batches only once. Give a list, a DataLoader, or a "
+            "function that makes the batches anew."
         )
     return checked
 
@@ -190,19 +217,23 @@ def _total_steps(settings: FitSettings, length: int | None) -> int | None:
 
 def _schedules(module: TrainModule, optimizers: Mapping[str, Any], total_steps: int | None) -> Schedules:
     configure = module.configure_schedulers
-    configured = configure(optimizers, total_steps) if len(signature(configure).parameters) > 1 else configure(optimizers)  # type: ignore[call-arg]
+    knows_total = accepts(configure, ("optimizers", "total_steps"), {})
+    configured = configure(optimizers, total_steps) if knows_total else configure(optimizers)  # type: ignore[call-arg]
     return Schedules(configured, type(module).__name__)
 
 
 @contextmanager
 def _deterministic(wanted: bool) -> Iterator[None]:
     """Makes torch choose deterministic algorithms while the block runs."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    if wanted:
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
+    if not wanted:
+        yield
+        return
+    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark

@@ -13,7 +13,7 @@ from framework.engine.events import EventLike, Events, EventsList
 from framework.engine.signature import accepts
 from framework.errors import ModuleError
 from framework.module.foreign_hooks import FOREIGN_HOOKS
-from framework.module.step_events import PAYLOAD, StepEvents
+from framework.module.step_events import PAYLOAD, StepEvents, register_step_events
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,9 +81,16 @@ def check_hooks(cls: type, names: Iterable[str]) -> None:
     hooks = known_hooks(getattr(cls, "events", ()))
     for name in names:
         method = inspect.getattr_static(cls, name)
-        if not name.startswith(PREFIX) or not inspect.isfunction(method) or hasattr(method, "_not_a_hook"):
+        if not name.startswith(PREFIX) or hasattr(method, "_not_a_hook"):
             continue
         event = _event_of(name, hooks)
+        if not inspect.isfunction(method):
+            if event is not None:
+                raise ModuleError(
+                    f"{cls.__name__}.{name} is a {type(method).__name__}; it would never run as a hook. "
+                    f"Declare it as a method: def {name}(self) or def {name}(self, engine)."
+                )
+            continue
         if event is not None:
             _check_signature(cls, name, method, event)
         elif not hasattr(method, "_events"):
@@ -96,13 +103,14 @@ def register_hooks(engine: Engine, target: Any, *, evaluation: bool = False) -> 
     Args:
         engine: the training engine, or the evaluation engine.
         target: any object; its hooks run in the order in which its classes define them. Its `events`, a tuple of `EventEnum`
-            classes, are registered on the engine as well.
+            classes, are registered on the engine as well, and so are the `StepEvents`; they fire where someone fires them.
         evaluation: register `on_evaluation_<event>` instead of `on_<event>`.
 
     Returns:
         How many hooks the object has, for either kind of engine.
     """
     own_events = getattr(target, "events", ())
+    register_step_events(engine)
     for events in own_events:
         engine.register_events(*events)
     hooks = known_hooks(own_events)

@@ -11,6 +11,11 @@ from torch import Tensor
 from framework.errors import NonFiniteError, StepError
 
 _ALLOWED = "training_step should return the loss as a scalar tensor, or a mapping with it under 'loss' and other scalars beside it"
+_HINTS = {
+    tuple: " Return {'loss': loss, 'name': scalar}.",
+    int: " A number has no gradients: leave .item() out.",
+    float: " A number has no gradients: leave .item() and float() out.",
+}
 
 
 def split_output(returned: Any) -> tuple[Tensor, Mapping[str, Any]]:
@@ -33,8 +38,8 @@ def _checked(loss: Any) -> Tensor:
     if loss is None:
         raise StepError(f"{_ALLOWED}; got None. Did you forget to return it?")
     if not isinstance(loss, Tensor):
-        hint = " A number has no gradients: leave .item() and float() out." if isinstance(loss, int | float) else ""
-        raise StepError(f"{_ALLOWED}; got {loss!r} ({type(loss).__name__}).{hint}")
+        came = f"{loss!r} ({type(loss).__name__})" if isinstance(loss, int | float | str) else f"a {type(loss).__name__}"
+        raise StepError(f"{_ALLOWED}; got {came}.{_HINTS.get(type(loss), '')}")
     if loss.dim() != 0:
         raise StepError(f"{_ALLOWED}; got a tensor of shape {tuple(loss.shape)}. Reduce it with .mean() or .sum().")
     if not loss.requires_grad:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from framework.backends.base import Backend
+from framework.engine.user_stop import refuse_user_stop_iteration
 from framework.module.data_source import Limited
 from framework.module.evaluation import evaluating, takes_engine
 from framework.seeding import RandomStream
 
 if TYPE_CHECKING:
     from framework.module.train_module import TrainModule
-
-_END = object()
 
 
 def predict_batches(module: TrainModule, data: Iterable[Any], backend: Backend, limit: int | None) -> Iterator[Any]:
@@ -30,8 +29,10 @@ def predict_batches(module: TrainModule, data: Iterable[Any], backend: Backend, 
         batches = iter(backend.feed(data if limit is None else Limited(data, limit)))
     while True:
         with evaluating(module, None, stream):
-            batch = next(batches, _END)
-            output = None if batch is _END else backend.to_host(step(batch, None))
-        if batch is _END:
-            return
+            try:
+                batch = next(batches)
+            except StopIteration as end:
+                refuse_user_stop_iteration(end)
+                return
+            output = backend.to_host(step(batch, None))
         yield output

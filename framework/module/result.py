@@ -18,7 +18,7 @@ class FitResult:
         reason: one sentence that says why it ended.
         state: the state of the training engine, without batch, output and data.
         metrics: the last value of each metric, by full name such as "train/loss" and "val/accuracy".
-        history: one row an epoch or validation: "epoch", "iteration", "time_s" (seconds the epoch took) and the metrics.
+        history: one row an epoch or validation: "epoch", "iteration", "time_s" (seconds since the epoch began) and the metrics.
         series: by full name, the points of each curve: a mean every `log_every` iterations.
 
     Example:

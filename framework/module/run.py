@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from framework.backends.step import TrainingStep
 from framework.engine.engine import Engine
-from framework.engine.limits import is_done
 from framework.metrics.recorder import Recorder
 from framework.module.data_source import Limited
 from framework.module.evaluation import Evaluation
@@ -30,6 +30,7 @@ class Run:
         data: what the engine iterates over.
         step, window: the training step and its window of accumulated batches.
         history: one row an epoch or validation.
+        epoch_length: batches an epoch, None where the data does not know.
     """
 
     step: TrainingStep
@@ -48,23 +49,27 @@ class Run:
         self.recorder = recorder
         self.evaluations = evaluations
         self.history: list[dict[str, Any]] = []
+        self.epoch_length = epoch_length
         self._module = module
         self._schedules = schedules
         self._settings = settings
-        self._epoch_length = epoch_length
         self._one_pass = settings.epoch_length is None  # an epoch is one pass over the data, however long
         limited = data is not None and settings.limit_train_batches is not None
         self.data = Limited(data, settings.limit_train_batches) if limited else data  # type: ignore[arg-type]
         self._evaluated_at: int | None = None  # iterations, to do nothing twice
         self._summarised_at = 0
+        self._epoch_began = perf_counter()
+        self._epoch_start = 0  # iterations
+        self._interrupted = False
         self._row: dict[str, Any] | None = None
 
     def begin_epoch(self, engine: Engine) -> None:
         """Puts the module into train mode and starts a pass over the data."""
         self._module.train()
         state = engine.state
+        self._epoch_began, self._epoch_start = perf_counter(), state.iteration
         if self._one_pass and self.data is not None:
-            state.epoch_length = self._epoch_length
+            state.epoch_length = self.epoch_length
             engine.set_data(self.data)
         if self.window is not None:
             max_iters = self._settings.max_iters
@@ -135,8 +140,22 @@ class Run:
             self._close_row(means)
 
     def stop_at_max_iters(self, engine: Engine) -> None:
-        """Ends the run where `max_iters` comes before `max_epochs`."""
+        """Ends the run at `max_iters`, where nobody can tell whether `max_epochs` comes before."""
         engine.terminate()
+
+    def stop_without_data(self, engine: Engine) -> None:
+        """Ends the run after an epoch of a given length that the data could not fill, since it cannot fill the next one either."""
+        state, settings = engine.state, self._settings
+        if settings.epoch_length is None or engine.should_terminate_single_epoch:
+            return
+        if state.iteration - self._epoch_start < settings.epoch_length:
+            by_epochs = None if settings.max_epochs is None else settings.max_epochs * settings.epoch_length
+            due = min(limit for limit in (settings.max_iters, by_epochs) if limit is not None)
+            engine.terminate(reason=f"The data ended after {state.iteration} of {due} iterations.")
+
+    def note_interrupt(self) -> None:
+        """Remembers that the run was interrupted."""
+        self._interrupted = True
 
     def result(self, engine: Engine) -> FitResult:
         """Returns how the run ended, without holding the engine, the data or a batch."""
@@ -147,22 +166,22 @@ class Run:
 
     def _ending(self, engine: Engine) -> tuple[str, str]:
         state, settings = engine.state, self._settings
+        if self._interrupted:
+            return "interrupted", f"interrupt() was called in iteration {state.iteration}."
+        if engine.terminate_reason is not None:
+            return "stopped", engine.terminate_reason
         if settings.max_iters is not None and state.iteration >= settings.max_iters:
             return "completed", f"max_iters={settings.max_iters} was reached."
         if engine.should_terminate:
-            return "stopped", engine.terminate_reason or f"terminate() was called in iteration {state.iteration}."
-        if is_done(state):
-            return "completed", f"max_epochs={settings.max_epochs} was reached."
-        if settings.max_epochs is None:
-            return "stopped", f"The data ended after {state.iteration} of {settings.max_iters} iterations."
-        return "interrupted", f"interrupt() was called in iteration {state.iteration}."
+            return "stopped", f"terminate() was called in iteration {state.iteration}."
+        return "completed", f"max_epochs={settings.max_epochs} was reached."
 
     def _open_row(self, engine: Engine) -> None:
         state = engine.state
         self._row = {
             "epoch": state.epoch,
             "iteration": state.iteration,
-            "time_s": state.times["EPOCH_COMPLETED"],
+            "time_s": perf_counter() - self._epoch_began,
             **self.recorder.means(),
         }
 

@@ -20,8 +20,8 @@ class Schedule:
     Attributes:
         scheduler: any scheduler of `torch.optim.lr_scheduler`.
         every: "epoch", or "step": after each step that the optimizers really made.
-        monitor: the full name of a metric, such as "val/loss", that is handed to `scheduler.step`; it then steps right after
-            each evaluation that produced the metric.
+        monitor: the full name of a metric of `val_data`, such as "val/loss", that is handed to `scheduler.step`; it then steps
+            right after each evaluation.
 
     Example:
         >>> import torch
@@ -42,6 +42,10 @@ class Schedule:
             raise ModuleError(f"Schedule(every={self.every!r}): every is one of {', '.join(map(repr, _EVERY))}.")
         if isinstance(self.scheduler, ReduceLROnPlateau) and self.monitor is None:
             raise ModuleError("ReduceLROnPlateau needs a metric: Schedule(scheduler, monitor='val/loss').")
+        if self.monitor is not None and not str(self.monitor).startswith("val/"):
+            raise ModuleError(
+                f"Schedule(monitor={self.monitor!r}): monitor is the full name of a metric of val_data, such as 'val/loss'."
+            )
         if self.monitor is not None and self.every == "step":
             raise ModuleError("A Schedule with a monitor steps after evaluations: leave every='step' out.")
 
@@ -72,7 +76,14 @@ class Schedules:
         self.monitored = [(schedule.scheduler, schedule.monitor) for schedule in schedules if schedule.monitor is not None]
 
     def step_monitored(self, produced: Mapping[str, Any]) -> None:
-        """Steps the schedules whose metric an evaluation has just produced."""
+        """Steps the schedules that wait for a metric with what an evaluation has just produced.
+
+        Raises:
+            ModuleError: it produced no such metric.
+        """
         for scheduler, monitor in self.monitored:
-            if monitor in produced:
-                scheduler.step(produced[monitor])
+            if monitor not in produced:
+                raise ModuleError(
+                    f"Schedule(monitor={monitor!r}): the evaluation gives no such metric; it gives {', '.join(produced) or 'none'}."
+                )
+            scheduler.step(produced[monitor])

@@ -42,7 +42,7 @@ class FitSettings:
             whole(name, getattr(self, name), optional=True)
         for name in ("log_every", "accumulate"):
             whole(name, getattr(self, name))
-        whole("seed", self.seed, least=0, optional=True)
+        whole("seed", self.seed, least=0, most=2**63 - 1, optional=True)
         for name in ("clip_norm", "clip_value"):
             _positive(name, getattr(self, name))
         for name in ("deterministic", "progress"):
@@ -62,16 +62,17 @@ class FitSettings:
             raise SettingError(f"handlers should be a list of objects with on_<event> methods, got {self.handlers!r}.")
 
 
-def whole(name: str, value: Any, *, least: int = 1, optional: bool = False, hint: str = "") -> None:
-    """Refuses a value that is not a whole number of at least `least`.
+def whole(name: str, value: Any, *, least: int = 1, most: int | None = None, optional: bool = False, hint: str = "") -> None:
+    """Refuses a value that is not a whole number from `least` to `most`.
 
     Raises:
         SettingError: it is not.
     """
     if value is None and optional:
         return
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        allowed = f"a whole number of at least {least}{f' ({hint})' if hint else ''}{' or None' if optional else ''}"
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        span = f"of at least {least}" if most is None else f"from {least} to {most}"
+        allowed = f"a whole number {span}{f' ({hint})' if hint else ''}{' or None' if optional else ''}"
         raise SettingError(f"{name}={value!r}: {name} should be {allowed}, got {value!r} ({type(value).__name__}).")
 
 

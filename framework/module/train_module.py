@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,26 +13,16 @@ from framework.backends.base import Backend
 from framework.backends.selector import select_backend
 from framework.backends.tree import join_trees
 from framework.engine.events import EventEnum, EventLike
-from framework.engine.signature import accepts
 from framework.errors import DataError, ModuleError, StepError
 from framework.metrics.recorder import Recorder
 from framework.module.data_source import check_data
+from framework.module.declarations import check_declarations
 from framework.module.evaluation import Evaluation
 from framework.module.fit import fit
 from framework.module.hooks import check_hooks
 from framework.module.prediction import predict_batches
 from framework.module.result import FitResult
 from framework.module.settings import FitSettings, whole
-
-_STEPS = ("training_step", "evaluation_step", "prediction_step")
-_DECLARATIONS = ("configure_optimizers", "configure_schedulers", "configure_metrics")
-_VERBS = ("fit", "evaluate", "predict", "predict_batches", "log")
-_FOREIGN_NAMES = {
-    "validation_step": "evaluation_step",
-    "test_step": "evaluation_step",
-    "predict_step": "prediction_step",
-    "configure_lr_schedulers": "configure_schedulers",
-}
 
 
 class TrainModule(nn.Module):
@@ -74,12 +63,10 @@ class TrainModule(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name, value in vars(cls).items():
-            if callable(value):
-                _check_name(cls, name)
-            if name in _STEPS and not (accepts(value, ("self", "batch"), {}) or accepts(value, ("self", "batch", "engine"), {})):
-                raise ModuleError(f"{cls.__name__}.{name} should be declared {name}(self, batch) or {name}(self, batch, engine).")
-        check_hooks(cls, vars(cls))
+        declared = [name for base in cls.__mro__ if not issubclass(TrainModule, base) for name in vars(base)]  # mixins too
+        names = [name for name in declared if getattr(cls, name, None) is not getattr(TrainModule, name, None)]
+        check_declarations(cls, names)
+        check_hooks(cls, names)
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,7 +245,13 @@ class TrainModule(nn.Module):
         )
         if not outputs:
             raise DataError(f"The data gave no batch to predict on: this {type(data).__name__} is empty or used up.")
-        return join_trees(outputs)
+        try:
+            return join_trees(outputs)
+        except (ValueError, RuntimeError, TypeError, LookupError) as error:
+            raise StepError(
+                f"The predictions of {len(outputs)} batches cannot be joined along their first dimension: {error}. "
+                "predict_batches yields them one by one."
+            ) from error
 
     def predict_batches(
         self, data: Any, *, accelerator: str | Backend | None = None, precision: str | None = None, limit_batches: int | None = None
@@ -304,18 +297,3 @@ class TrainModule(nn.Module):
         if accelerator is None and precision is None and self._backend is not None:
             return self._backend
         return select_backend("auto" if accelerator is None else accelerator, precision)
-
-
-def _check_name(cls: type, name: str) -> None:
-    """Refuses the redefinition of a verb, and a step or declaration that is nearly one of ours."""
-    if name in _VERBS:
-        raise ModuleError(
-            f"{cls.__name__} redefines {name}, which TrainModule provides. Give the method another name; "
-            "to change what fit does use the steps, the configure_ methods and hooks."
-        )
-    for known, family in ((_STEPS, name.endswith("_step")), (_DECLARATIONS, name.startswith("configure_"))):
-        if not family or name in known:
-            continue
-        near = _FOREIGN_NAMES.get(name) or next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.75)), None)
-        if near is not None:
-            raise ModuleError(f"{cls.__name__}.{name} would never be called. Did you mean {near}?")

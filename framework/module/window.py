@@ -26,7 +26,7 @@ class EpochWindow:
         """Starts anew, with `iterations` to come in this epoch; None where that is unknown."""
         self._left, self.taken = iterations, 0
 
-    def __call__(self) -> Place:
+    def __call__(self, engine: object = None) -> Place:
         """Returns the place of the next micro-batch."""
         if self.taken == 0:
             self.size = self._accumulate if self._left is None else min(self._accumulate, self._left)

@@ -101,6 +101,7 @@ def train_both(digits, optimizer, *, loop, fit, val=False):
     return by_hand, by_fit, losses, result
 
 
+@pytest.mark.contract("r")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("accumulate", [1, 3, 4])
 @pytest.mark.parametrize(("norm", "value"), [(None, None), (0.5, None), (None, 0.01), (0.5, 0.01)])
@@ -127,7 +128,9 @@ def test_bf16_is_bit_for_bit_the_hand_written_amp_loop(digits, optimizer, accumu
 @pytest.mark.filterwarnings("ignore:fp16 on the CPU is several times slower")
 def test_fp16_with_a_scaler_is_bit_for_bit_the_hand_written_amp_loop(digits, accumulate, norm):
     loop = {"accumulate": accumulate, "norm": norm, "autocast": torch.float16, "scaler": torch.amp.GradScaler("cpu")}
-    by_hand, by_fit, _, _ = train_both(digits, "sgd", loop=loop, fit={"accumulate": accumulate, "clip_norm": norm, "precision": "fp16"})
+    by_hand, by_fit, _, _ = train_both(
+        digits, "sgd", loop=loop, fit={"accumulate": accumulate, "clip_norm": norm, "precision": "fp16"}
+    )
     assert same_weights(by_hand, by_fit)
 
 

@@ -1,0 +1,14 @@
+import pytest
+
+from framework import Events, ModuleError, StepEvents, TrainModule
+from framework.module.foreign_hooks import FOREIGN_HOOKS
+
+OURS = {f"on_{event.value}" for event in (*Events, *StepEvents)} | {f"on_evaluation_{event.value}" for event in Events}
+
+
+@pytest.mark.parametrize(("theirs", "ours"), FOREIGN_HOOKS.items())
+def test_each_leads_to_a_hook_of_ours(theirs, ours):
+    assert ours in OURS
+    assert theirs not in OURS
+    with pytest.raises(ModuleError, match=rf"Foreign.{theirs} is no hook. Did you mean {ours}\?"):
+        type("Foreign", (TrainModule,), {theirs: lambda self: None})
