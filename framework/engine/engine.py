@@ -200,7 +200,7 @@ class Engine(EventSource):
             if not self._pass_to_handlers(error):
                 raise
         finally:
-            self._running = False
+            self._running = self._should_interrupt = False
             if position.after is None:
                 self._position = None
         return self.state

@@ -223,3 +223,11 @@ def test_the_same_data_or_none_goes_on_in_silence(at, again):
     engine.run(data)
     engine.run(data if again else None)
     assert batches == [0, 1, 2, 3]
+
+
+def test_an_interruption_asked_for_when_the_run_is_over_is_forgotten():
+    engine = Engine(lambda engine, batch: batch)
+    engine.add_event_handler(Events.COMPLETED, lambda engine: engine.interrupt())
+    engine.run([0])
+    assert engine.should_interrupt is False
+    assert engine.run([0], max_epochs=2).iteration == 2
