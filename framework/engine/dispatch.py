@@ -33,9 +33,9 @@ class Record:
 
     __slots__ = ("__weakref__", "call", "every", "given", "handler")
 
-    def __init__(self, handler: Handler, given: Handler, call: Handler) -> None:
-        self.handler = handler  # what a handle refers to: the user's function, or the stand-in of a filtered one
+    def __init__(self, given: Handler, call: Handler) -> None:
         self.given = given
+        self.handler = given  # what a handle refers to: the user's function, or the stand-in of a filtered one
         self.call = call
         self.every: int | None = None
 
@@ -74,7 +74,7 @@ class Slot:
                 f"{', '.join(COUNTERS)}, and custom events registered with event_to_attr={{event: 'attribute'}}."
             )
         call = self._bind(handler, args, kwargs)
-        record = Record(handler, handler, call)
+        record = Record(handler, call)
         every: int | None = getattr(event, "every", None)
         if every is not None and self.counter == "iteration" and not self.positional:
             record.every = every

@@ -41,10 +41,12 @@ class Progress:
         self._bar: Any = None
         self._next = 0.0
         self._epoch_start = 0
+        self._began: float | None = None  # when the epoch did; None between epochs
 
     def on_epoch_started(self, engine: Engine) -> None:
         self._epoch_start = engine.state.iteration
-        self._next = perf_counter() + LINE_INTERVAL_S
+        self._began = perf_counter()
+        self._next = self._began + LINE_INTERVAL_S
         if self._is_terminal():
             from tqdm.auto import tqdm
 
@@ -59,22 +61,27 @@ class Progress:
             self._show(engine)
 
     def on_epoch_completed(self, engine: Engine) -> None:
-        state = engine.state
-        seconds = state.times["EPOCH_COMPLETED"] or 0.0
-        if self._bar is not None:
-            self._draw(engine, state.metrics)
-            self._close()
-        else:
-            self._line(f"{self._epoch(engine)}  {state.iteration} iterations  {_numbers(state.metrics)}{seconds:.1f} s")
+        self._finish(engine)
 
-    def on_terminate(self) -> None:
-        self._close()
+    def on_completed(self, engine: Engine) -> None:  # a run may end inside an epoch
+        self._finish(engine)
 
     def on_interrupt(self) -> None:
         self._close()
 
     def on_closed(self) -> None:  # not on_exception_raised: on an engine of one's own a handler of it takes the error
         self._close()
+
+    def _finish(self, engine: Engine) -> None:
+        if self._began is None:
+            return
+        state, seconds = engine.state, perf_counter() - self._began
+        self._began = None
+        if self._bar is not None:
+            self._draw(engine, state.metrics)
+            self._close()
+        else:
+            self._line(f"{self._epoch(engine)}  {state.iteration} iterations  {_numbers(state.metrics)}{seconds:.1f} s")
 
     def _show(self, engine: Engine) -> None:
         latest = self._recorder.latest if self._recorder is not None else {}

@@ -186,3 +186,11 @@ def test_the_standard_output_is_looked_up_late(monkeypatch):
 def test_fit_shows_lines_by_default(capsys):
     Broken(lambda engine: None).fit(range(2), max_epochs=1)
     assert capsys.readouterr().out.startswith("epoch 1/1  2 iterations  train/loss 0.9")
+
+
+def test_a_run_that_ends_inside_an_epoch_gets_its_line_too(clock):
+    stream = io.StringIO()
+    engine = Engine(lambda engine, batch: None)
+    register_hooks(engine, Progress(stream=stream))
+    engine.run(range(4), max_iters=6)
+    assert [line.split("  ")[:2] for line in stream.getvalue().splitlines()] == [["epoch 1", "4 iterations"], ["epoch 2", "6 iterations"]]
