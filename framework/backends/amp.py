@@ -80,10 +80,11 @@ class AMP(Backend):
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def unscale(self, optimizer: Optimizer) -> None:
-        self.scaler.unscale_(optimizer)
+        if _has_gradients(optimizer):
+            self.scaler.unscale_(optimizer)
 
     def step_optimizer(self, optimizer: Optimizer) -> bool:
-        if self.scaler.is_enabled() and all(parameter.grad is None for parameter in parameters_of((optimizer,))):
+        if self.scaler.is_enabled() and not _has_gradients(optimizer):
             optimizer.step()  # as the plain step does; a scaler refuses an optimizer without gradients
             return True
         self._scaled_steps += 1
@@ -112,6 +113,10 @@ class AMP(Backend):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if state:
             self.scaler.load_state_dict(dict(state))
+
+
+def _has_gradients(optimizer: Optimizer) -> bool:
+    return any(parameter.grad is not None for parameter in parameters_of((optimizer,)))
 
 
 def best_precision(device: torch.device) -> str:

@@ -97,9 +97,10 @@ class Backend(ABC):
         """Takes the optimizers over.
 
         Raises:
-            ModuleError: an optimizer holds parameters that are not the model's, or that are on another device.
+            ModuleError: an optimizer holds parameters that are not the model's, another's, or that are on another device.
         """
         own = {id(parameter) for parameter in model.parameters()}
+        holders: dict[int, str] = {}
         for name, optimizer in optimizers.items():
             for parameter in parameters_of((optimizer,)):
                 if id(parameter) not in own:
@@ -107,6 +108,11 @@ class Backend(ABC):
                         f"Optimizer {name!r} ({type(optimizer).__name__}) holds a parameter of shape {tuple(parameter.shape)} "
                         f"that is not one of {type(model).__name__}'s. Make the optimizer in configure_optimizers from "
                         "self.parameters(); a module kept in a list or dict is not registered: use nn.ModuleList or nn.ModuleDict."
+                    )
+                if holders.setdefault(id(parameter), name) != name:
+                    raise ModuleError(
+                        f"Optimizers {holders[id(parameter)]!r} and {name!r} both hold the parameter of shape "
+                        f"{tuple(parameter.shape)}; they step together, so it would be updated twice. Give each its own parameters."
                     )
                 if parameter.device.type != self.device.type:
                     raise ModuleError(

@@ -70,7 +70,7 @@ def _device_of(accelerator: str) -> torch.device:
     indexed = _DEVICE.fullmatch(accelerator)
     name = indexed[1] if indexed else accelerator
     if name not in ACCELERATORS:
-        near = difflib.get_close_matches(name, ACCELERATORS, n=1)
+        near = ["cuda"] if name == "gpu" else difflib.get_close_matches(name, ACCELERATORS, n=1)
         raise AcceleratorError(
             f"accelerator={accelerator!r} is unknown.{f' Did you mean {near[0]!r}?' if near else ''} {_listing()}"
         )

@@ -50,15 +50,22 @@ def _first_tensor(tree: Any) -> Tensor | None:
 def join_trees(trees: Sequence[Any]) -> Any:
     """Joins the outputs of several batches into one, along the first dimension.
 
-    Tensors are concatenated (scalars stacked), containers joined item by item, other leaves collected in a list.
+    Tensors and numpy arrays are concatenated (scalars stacked), tuples and mappings joined item by item, lists put one after the
+    other: they hold samples. Other leaves are collected in a list.
     """
     first = trees[0]
+    if hasattr(first, "__array__") and not isinstance(first, Tensor):
+        import numpy  # whoever predicts arrays has it
+
+        return numpy.concatenate(trees) if first.ndim else numpy.stack(trees)
     if isinstance(first, Tensor):
         return torch.cat(list(trees)) if first.dim() else torch.stack(list(trees))
     if isinstance(first, Mapping):
         return {key: join_trees([tree[key] for tree in trees]) for key in first}
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         return type(first)(*(join_trees(items) for items in zip(*trees, strict=True)))
-    if isinstance(first, tuple | list):
-        return type(first)(join_trees(items) for items in zip(*trees, strict=True))
+    if isinstance(first, tuple):
+        return tuple(join_trees(items) for items in zip(*trees, strict=True))
+    if isinstance(first, list):
+        return [sample for tree in trees for sample in tree]
     return list(trees)

@@ -148,15 +148,14 @@ class EventSource:
 
     def _fire(self, slot: Slot, payload: tuple[Any, ...] = (), named: dict[str, Any] = _NOTHING) -> None:
         self.last_event_name = slot.event
-        if payload or named:
-            for record in slot.records:
-                record.call(self, *payload, **named)
-        else:
-            state = self.state
-            for record in slot.records:
-                every = record.every
-                if every is None or not state.iteration % every:
-                    call = record.call
+        state = self.state
+        for record in slot.records:
+            every = record.every
+            if every is None or not state.iteration % every:
+                call = record.call
+                if payload or named:
+                    call(self, *payload, **named)
+                else:
                     call(self)
 
     @property

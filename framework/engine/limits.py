@@ -7,6 +7,14 @@ from typing import Any
 from framework.engine.state import State
 
 
+class EmptyDataError(ValueError):
+    """The data has no batch; `data` is what was to be iterated over."""
+
+    def __init__(self, message: str, data: Any) -> None:
+        super().__init__(message)
+        self.data = data
+
+
 def check_count(name: str, value: Any, least: int) -> None:
     """Refuses a `value` that is not a whole number of at least `least`; None passes.
 
@@ -40,7 +48,9 @@ def data_length(data: Any) -> int | None:
     except TypeError:  # a loader over an iterable dataset has a length method that raises
         return None
     if length < 1:
-        raise ValueError(f"Input data has zero size. Please provide non-empty data; got {type(data).__name__} of length 0.")
+        raise EmptyDataError(
+            f"Input data has zero size. Please provide non-empty data; got {type(data).__name__} of length 0.", data
+        )
     return length
 
 
@@ -101,7 +111,8 @@ def plan_run(
     if fresh:
         _begin(state, data, length, max_epochs, max_iters, epoch_length)
     else:
-        _continue(state, data, length, max_epochs, max_iters, epoch_length)
+        has_data = data is not None or (interrupted and state.dataloader is not None)
+        _continue(state, has_data, length, max_epochs, max_iters, epoch_length)
     return fresh
 
 
@@ -121,7 +132,7 @@ def _begin(
 
 
 def _continue(
-    state: State, data: Any, length: int | None, max_epochs: int | None, max_iters: int | None, epoch_length: int | None
+    state: State, has_data: bool, length: int | None, max_epochs: int | None, max_iters: int | None, epoch_length: int | None
 ) -> None:
     if epoch_length is not None and state.epoch_length not in (None, epoch_length):
         raise ValueError(
@@ -130,7 +141,7 @@ def _continue(
         )
     if state.epoch_length is None:
         state.epoch_length = length if epoch_length is None else epoch_length
-    if data is None and state.epoch_length is None:
+    if not has_data and state.epoch_length is None:
         raise ValueError("epoch_length should be provided if data is None")
     if max_epochs is not None:
         state.max_epochs = max_epochs

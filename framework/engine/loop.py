@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from framework.engine.dispatch import Slot
 from framework.engine.events import Events
-from framework.engine.limits import is_done, write_epoch_length
+from framework.engine.limits import EmptyDataError, is_done, write_epoch_length
 from framework.engine.user_stop import refuse_user_stop_iteration
 
 if TYPE_CHECKING:
@@ -219,8 +219,9 @@ def _refill(engine: Engine, position: Position) -> Callable[[], Any] | None:
     state = engine.state
     done = state.iteration - position.epoch_start
     if state.iteration == 0 and state.epoch_length is None:
-        raise ValueError(
-            f"Input data has zero size. Please provide non-empty data; {type(state.dataloader).__name__} gave no batch."
+        raise EmptyDataError(
+            f"Input data has zero size. Please provide non-empty data; {type(state.dataloader).__name__} gave no batch.",
+            state.dataloader,
         )
     if done > 0 and state.epoch_length is None:
         write_epoch_length(state, done)

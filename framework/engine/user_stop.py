@@ -25,8 +25,11 @@ def refuse_user_stop_iteration(end: StopIteration) -> None:
 def stray_stop_iteration(end: StopIteration) -> RuntimeError:
     """Builds the error for a StopIteration that user code raised, naming the place."""
     place = traceback.extract_tb(end.__traceback__)[-1]
+    where = f"{place.name} ({place.filename}, line {place.lineno})"
+    if place.name == "reraise":  # the worker's own traceback is the text of the error
+        where = f"a worker of the DataLoader:\n{end}\n"
     return RuntimeError(
-        f"StopIteration was raised in {place.name} ({place.filename}, line {place.lineno}). In a step, a handler, a dataset or a "
+        f"StopIteration was raised in {where}. In a step, a handler, a dataset or a "
         "collate function it would look like the end of the data; raise another exception, or use next(iterator, default)."
     )
 

@@ -48,6 +48,9 @@ class MetricSet:
             if device is not None and hasattr(metric, "to"):
                 self._metrics[name] = metric.to(device)
 
+    def __len__(self) -> int:
+        return len(self._metrics)
+
     def __contains__(self, name: object) -> bool:
         return name in self._metrics
 
@@ -57,6 +60,11 @@ class MetricSet:
             raise StepError(
                 "evaluation_step should return (y_pred, y) for the metrics, a mapping of names to scalars and pairs, or None; "
                 f"got {type(pair).__name__}{f' of length {len(pair)}' if isinstance(pair, tuple | list) else ''}."
+            )
+        if not self._metrics:
+            raise StepError(
+                "evaluation_step returned (y_pred, y), but there is no metric to feed them to. Define configure_metrics, or return "
+                "a mapping of scalars such as {'loss': loss}."
             )
         for key in self._metrics if name is None else (name,):
             self._metrics[key].update(*pair)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf
 from numbers import Real
 from time import time
@@ -50,12 +50,18 @@ class Channel:
     def settle(self, values: list[float]) -> float | None:
         """Adds the read values to the sums, forgets them, and returns their mean."""
         weight = sum(self.weights)
-        total = sum(value * n for value, n in zip(values, self.weights, strict=True))
+        total = sum(value * n for value, n in zip(values, self.weights, strict=True) if n)
         self.values.clear()  # the lists stay the same objects: steps hold their append methods
         self.weights.clear()
         self.total += total
         self.weight += weight
         return total / weight if weight else None
+
+
+def _snapshot(value: Tensor) -> Tensor:
+    """Returns a copy, since a parameter or buffer would change before it is read; of one type, so that all can be stacked."""
+    widest = torch.float32 if value.device.type == "mps" else torch.float64
+    return value.detach().reshape(()).to(widest, copy=True)
 
 
 class Recorder:
@@ -65,9 +71,11 @@ class Recorder:
 
     Args:
         stage: put before each name: "train" makes "loss" into "train/loss".
+        reserved: names that only what a step returns may use.
+        reads_cost_nothing: read tensors at once, where no device has to be waited for; else they wait for the next `flush`.
 
     Attributes:
-        samples: the number of samples in the batch at hand, the weight of a value logged without one.
+        samples: gives the number of samples in the batch at hand, the weight of a value logged without one.
         reserved: names that only what a step returns may use.
         series: the points of each curve.
         latest: the newest mean of each curve.
@@ -80,9 +88,10 @@ class Recorder:
         {'train/loss': 3.0}
     """
 
-    def __init__(self, stage: str, reserved: Iterable[str] = ()) -> None:
+    def __init__(self, stage: str, reserved: Iterable[str] = (), *, reads_cost_nothing: bool = False) -> None:
         self.stage = stage
-        self.samples = 1
+        self.samples: Callable[[], int] = lambda: 1
+        self._reads_cost_nothing = reads_cost_nothing
         self.reserved = set(reserved)
         self.series: dict[str, list[Point]] = {}
         self.latest: dict[str, float] = {}
@@ -101,7 +110,7 @@ class Recorder:
             n: weight in the mean; None for the number of samples in the batch at hand.
 
         Raises:
-            StepError: not a scalar, a weight that is not positive, or a name that the step's return value records.
+            StepError: not a scalar, a negative weight, or a name that the step's return value records.
         """
         if not isinstance(name, str) or not name:
             raise StepError(f"log(name, value) needs a non-empty text as name, got {name!r}")
@@ -111,8 +120,8 @@ class Recorder:
             )
         self._keep(name, value, n)
 
-    def record(self, name: str, value: Any) -> Tensor | float:
-        """Records what a step returned under `name`, and returns what it keeps: a detached scalar. `log` may not use the name then.
+    def record(self, name: str, value: Any) -> None:
+        """Records what a step returned under `name`. `log` may not use the name then.
 
         Raises:
             StepError: not a scalar, or a name under which something was logged.
@@ -121,23 +130,25 @@ class Recorder:
             if name in self._channels:
                 raise StepError(f"{self.stage}/{name} is recorded twice: by log and by what the step returns. Rename one.")
             self.reserved.add(name)
-        return self._keep(name, value, None)
+        self._keep(name, value, None)
 
-    def _keep(self, name: str, value: Any, n: Any) -> Tensor | float:
+    def _keep(self, name: str, value: Any, n: Any) -> None:
         if isinstance(value, Tensor):
             if value.numel() != 1:
                 raise StepError(f"{name!r} should be a scalar, got a tensor of shape {tuple(value.shape)}. Take its mean() first.")
-            kept: Tensor | float = value.detach() if value.dim() == 0 else value.detach().reshape(())
+            kept = value.item() if self._reads_cost_nothing else _snapshot(value)
         elif isinstance(value, Real) or getattr(value, "shape", None) == ():  # the second: numpy's arrays of no dimension
             kept = float(value)
         else:
             raise StepError(f"{name!r} should be a number or a tensor of one element, got {value!r} ({type(value).__name__}).")
-        if n is not None and not (isinstance(n, Real) and 0 < float(n) < inf):
-            raise StepError(f"log({name!r}, ..., n={n!r}): the weight n should be a number above 0, got {type(n).__name__}.")
+        if n is not None and not (isinstance(n, Real) and 0 <= float(n) < inf):
+            hint = " Write n.item() if nothing has to wait for it." if isinstance(n, Tensor) else ""
+            raise StepError(
+                f"log({name!r}, ..., n={n!r}): the weight n should be a number of at least 0, got {type(n).__name__}.{hint}"
+            )
         channel = self.channel(name)
         channel.values.append(kept)
-        channel.weights.append(self.samples if n is None else float(n))
-        return kept
+        channel.weights.append(self.samples() if n is None else float(n))
 
     def flush(self, iteration: int, epoch: int) -> dict[str, list[float]]:
         """Reads everything recorded since the last flush and adds a point to each curve.

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from framework.backends.base import Backend, Clip
 from framework.backends.step import TrainingStep
-from framework.backends.tree import count_samples
+from framework.backends.tree import count_samples, map_tensors
 from framework.engine.engine import Engine
 from framework.errors import ModuleError
 from framework.metrics.recorder import Recorder
@@ -56,6 +56,8 @@ def make_trainer(
     engine = Engine(step.run)
     register_step_events(engine)
     step.observer = EngineObserver(engine)
+    state = engine.state
+    recorder.samples = lambda: count_samples(state.batch)
     return engine, step, window
 
 
@@ -73,7 +75,7 @@ def _forward(
     record_value, record_weight = channel.values.append, channel.weights.append
 
     def forward(engine: Engine, batch: Any) -> tuple[Tensor, Any]:
-        recorder.samples = samples = count_samples(batch)
+        samples = count_samples(batch)
         returned = training_step(batch, engine) if with_engine else training_step(batch)
         if type(returned) is Tensor and returned.requires_grad and returned.dim() == 0:
             loss, value = returned, returned.detach()
@@ -81,7 +83,9 @@ def _forward(
         else:
             loss, rest = split_output(returned)
             value = loss.detach()
-            output = {"loss": value, **{name: recorder.record(name, scalar) for name, scalar in rest.items()}} if rest else value
+            for name, scalar in rest.items():
+                recorder.record(name, scalar)
+            output = {"loss": value, **map_tensors(rest, Tensor.detach)} if rest else value
         if reads_cost_nothing:
             number = value.item()
             if guarded and not isfinite(number):

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from framework.engine.signature import accepts, describe, signature_of
 from framework.errors import DataError
@@ -17,16 +17,21 @@ class CalledAnew:
     """The batches of a function that returns an iterable; the function is called for each pass."""
 
     def __init__(self, function: Any) -> None:
-        self._function = function
+        self.function = function
 
     def __iter__(self) -> Iterator[Any]:
-        data = self._function()
+        data = self.function()
         if not _is_iterable(data):
             hint = " Did you forget to return them?" if data is None else ""
             raise DataError(
-                f"{describe(self._function)}() should return an iterable of batches, got {data!r} ({type(data).__name__}).{hint}"
+                f"{describe(self.function)}() should return an iterable of batches, got {data!r} ({type(data).__name__}).{hint}"
             )
         return iter(data)
+
+
+def name_of(data: Any) -> str:
+    """Returns what to call the data in a message."""
+    return f"what {describe(data.function)}() gives" if isinstance(data, CalledAnew) else f"this {type(data).__name__}"
 
 
 class Limited:
@@ -51,14 +56,23 @@ def check_data(data: Any, argument: str) -> Iterable[Any]:
         DataError: a bare dataset, a tensor or array, a text, a class, something that cannot be iterated over, or something empty.
     """
     if isinstance(data, Dataset):
+        how = f"batch_size=32, shuffle={argument == 'train_data'})"
+        if isinstance(data, IterableDataset):
+            how = "batch_size=32), or batch_size=None where it gives batches itself"
         raise DataError(
             f"{argument} is a bare {type(data).__name__}, which gives samples; batches are needed. "
-            f"Write {argument}=DataLoader(dataset, batch_size=32, shuffle={argument == 'train_data'})."
+            f"Write {argument}=DataLoader(dataset, {how}."
+        )
+    if isinstance(data, tuple) and data and all(isinstance(item, Tensor) or hasattr(item, "__array__") for item in data):
+        raise DataError(
+            f"{argument} is one tuple of {len(data)} tensors or arrays, which looks like one batch or a whole data set. Write "
+            f"{argument}=[data] for one batch, or DataLoader(TensorDataset(*data), batch_size=32)."
         )
     if isinstance(data, Tensor | str | bytes | Mapping) or hasattr(data, "__array__"):
         raise DataError(
             f"{argument} should be an iterable of batches such as a DataLoader, got one {type(data).__name__}. "
             "Wrap it: [batch] is an iterable of one batch."
+            + (" For several data sets make one call each." if argument == "data" and isinstance(data, Mapping) else "")
         )
     if isinstance(data, type):
         raise DataError(f"{argument} should be an iterable of batches, got the class {data.__name__}. Write {data.__name__}(...).")

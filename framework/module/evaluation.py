@@ -12,10 +12,11 @@ from torch import nn
 from framework.backends.base import Backend
 from framework.backends.tree import count_samples
 from framework.engine.engine import Engine
+from framework.engine.limits import EmptyDataError
 from framework.errors import DataError, StepError
 from framework.metrics.metric_set import MetricSet
 from framework.metrics.recorder import Recorder
-from framework.module.data_source import Limited, length_of
+from framework.module.data_source import Limited, length_of, name_of
 from framework.module.declarations import wants_engine
 from framework.module.hooks import register_hooks
 from framework.seeding import RandomStream
@@ -40,10 +41,12 @@ class Evaluation:
         self._module = module
         self._backend = backend
         self._seed = seed
-        self._recorder = Recorder(stage)
+        self._recorder = Recorder(stage, reads_cost_nothing=backend.reads_cost_nothing)
         self._metrics = MetricSet(module.configure_metrics(), backend.device)
         step = backend.autocast(takes_engine(module.evaluation_step))
         self.engine = Engine(_process(step, self._recorder, self._metrics))
+        state = self.engine.state
+        self._recorder.samples = lambda: count_samples(state.batch)
         for target in (*handlers, module):
             register_hooks(self.engine, target, evaluation=True)
 
@@ -92,39 +95,53 @@ def restore_modes(modes: Mapping[nn.Module, bool]) -> None:
 @contextmanager
 def logging_to(module: TrainModule, recorder: Recorder | None) -> Iterator[None]:
     """Lets `module.log` write into `recorder` while the block runs."""
-    before = module._recorder
-    module._recorder = recorder
+    parts: list[Any] = [part for part in module.modules() if hasattr(part, "_recorder")]  # modules inside log as well
+    before = [part._recorder for part in parts]
+    for part in parts:
+        part._recorder = recorder
     try:
         yield
     finally:
-        module._recorder = before
+        for part, own in zip(parts, before, strict=True):
+            part._recorder = own
 
 
 def run_once(engine: Engine, backend: Backend, data: Iterable[Any], limit: int | None, stage: str) -> None:
     """Runs an engine once over the data; no batch at all is an error."""
     length = length_of(data)
+    batches = data
     if limit is not None and (length is None or limit < length):
-        data, length = Limited(data, limit), None if length is None else limit
-    engine.state.max_epochs = None  # from the beginning, whatever was before
-    engine.state.stage = stage.split("/")[0]
-    with named_if_empty(f"The {stage} data", data):
-        engine.run(backend.feed(data), max_epochs=1, epoch_length=length)
+        batches, length = Limited(data, limit), None if length is None else limit
     state = engine.state
-    if state.exception is not None:
-        raise state.exception
+    state.max_epochs = None  # from the beginning, whatever was before
+    state.stage = stage.split("/")[0]
+    feed = backend.feed(batches)
+    with named_if_empty(f"The {stage} data", data, feed):
+        engine.run(feed, max_epochs=1, epoch_length=length)
+    raise_taken(engine)
     state.batch = state.output = state.dataloader = None
 
 
+def raise_taken(engine: Engine) -> None:
+    """Raises the error that a hook has looked at: that does not make it disappear. The engine forgets it, and so can be freed."""
+    error, engine.state.exception = engine.state.exception, None
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error
+
+
 @contextmanager
-def named_if_empty(what: str, data: Any) -> Iterator[None]:
-    """Turns the engine's error about data without a batch into one that names which data it was."""
+def named_if_empty(what: str, data: Any, feed: Any) -> Iterator[None]:
+    """Turns the engine's error about `feed`, which gave no batch, into one that names the data it was made of."""
     try:
         yield
-    except ValueError as error:
-        if not str(error).startswith("Input data has zero size"):
+    except EmptyDataError as error:
+        if error.data is not feed:  # of another engine, inside
             raise
         raise DataError(
-            f"{what} gave no batch: this {type(data).__name__} is empty, or was used up by an earlier pass. "
+            f"{what} gave no batch: {name_of(data)} is empty, or was used up by an earlier pass. "
             "Give a list, a DataLoader, or a function that makes the batches anew."
         ) from error
 
@@ -136,7 +153,6 @@ def takes_engine(step: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
 def _process(step: Callable[[Any, Any], Any], recorder: Recorder, metrics: MetricSet) -> Callable[[Engine, Any], Any]:
     def evaluate_batch(engine: Engine, batch: Any) -> Any:
-        recorder.samples = count_samples(batch)
         output = step(batch, engine)
         if isinstance(output, Mapping):
             for name, value in output.items():

@@ -18,14 +18,14 @@ from framework.handlers.progress import Progress
 from framework.metrics.recorder import Recorder
 from framework.module.adapter import make_trainer
 from framework.module.data_source import check_data, is_one_shot, length_of
-from framework.module.evaluation import Evaluation, logging_to, named_if_empty, restore_modes
+from framework.module.evaluation import Evaluation, logging_to, named_if_empty, raise_taken, restore_modes
 from framework.module.hooks import check_hooks, register_hooks
 from framework.module.optimizers import named_optimizers
 from framework.module.result import FitResult
 from framework.module.run import Run
 from framework.module.schedules import Schedules
 from framework.module.settings import FitSettings
-from framework.module.step_events import StepEvents
+from framework.module.step_events import fire_closed
 from framework.seeding import seed_all
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettin
     """Trains `module`; see `TrainModule.fit`."""
     _check_module(module, settings)
     train = _check_train_data(train_data, settings)
-    val = _check_val_data(module, val_data)
+    val = _check_val_data(module, val_data, settings)
     backend = select_backend(settings.accelerator, settings.precision)
     if settings.seed is not None:
         seed_all(settings.seed)
@@ -59,7 +59,7 @@ def _train(
     if schedules.monitored and not val:
         monitor = schedules.monitored[0][1]
         raise DataError(f"Schedule(monitor={monitor!r}) needs val_data, without which it would never step. Give val_data to fit.")
-    recorder = Recorder("train", reserved=("loss",))
+    recorder = Recorder("train", reserved=("loss",), reads_cost_nothing=backend.reads_cost_nothing)
     seed = torch.initial_seed() if settings.seed is None else settings.seed
     evaluations = [
         (Evaluation(module, backend, stage, settings.handlers, seed), data, settings.limit_val_batches)
@@ -74,14 +74,14 @@ def _train(
     engine.state.optimizer_steps = run.step.steps
     _register(engine, run, module, settings)
     module._backend = backend
-    try:
-        with logging_to(module, recorder), named_if_empty("train_data", run.data):
-            max_epochs, max_iters = _nearer_limit(settings, length)
-            engine.run(run.data, max_epochs=max_epochs, max_iters=max_iters, epoch_length=length)
-    finally:
-        engine.fire_event(StepEvents.CLOSED)
-    if engine.state.exception is not None:
-        raise engine.state.exception  # a hook that looks at an error does not make it disappear
+    with logging_to(module, recorder):
+        try:
+            with named_if_empty("train_data", train, run.data):
+                max_epochs, max_iters = _nearer_limit(settings, length)
+                engine.run(run.data, max_epochs=max_epochs, max_iters=max_iters, epoch_length=length)
+        finally:
+            fire_closed(engine)
+    raise_taken(engine)
     return run.result(engine)
 
 
@@ -89,7 +89,9 @@ def _register(engine: Engine, run: Run, module: TrainModule, settings: FitSettin
     """Registers every handler of a run. Their order here is the order in which they run."""
     add = engine.add_event_handler
     add(Events.EPOCH_STARTED, run.begin_epoch)
-    add(Events.ITERATION_COMPLETED(every=settings.log_every), run.read_values)
+    add(Events.TERMINATE | Events.INTERRUPT, run.read_values)
+    if run.one_pass:
+        add(Events.DATALOADER_STOP_ITERATION, run.refuse_short_pass)
     add(Events.TERMINATE | Events.TERMINATE_SINGLE_EPOCH | Events.EPOCH_COMPLETED, run.close_window)
     add(Events.EPOCH_COMPLETED, run.stop_without_data)
     add(Events.EPOCH_COMPLETED, run.summarise_epoch)
@@ -104,6 +106,7 @@ def _register(engine: Engine, run: Run, module: TrainModule, settings: FitSettin
         register_hooks(engine, Progress(run.recorder))
     for target in (*settings.handlers, module):
         register_hooks(engine, target)
+    add(Events.ITERATION_COMPLETED(every=settings.log_every), run.read_values)  # with what the hooks have logged
     add(Events.EPOCH_COMPLETED, run.close_row)
     add(Events.COMPLETED, run.close_row)
 
@@ -169,8 +172,12 @@ def _check_train_data(data: Any, settings: FitSettings) -> Iterable[Any] | None:
     return checked
 
 
-def _check_val_data(module: TrainModule, data: Any) -> dict[str, Iterable[Any]]:
+def _check_val_data(module: TrainModule, data: Any, settings: FitSettings) -> dict[str, Iterable[Any]]:
     if data is None:
+        if settings.limit_val_batches is not None or settings.validate_every != 1:
+            raise SettingError(
+                "validate_every and limit_val_batches need val_data, which was not given. Give it, or leave them out."
+            )
         return {}
     if not module.declares("evaluation_step"):
         raise ModuleError(
@@ -219,7 +226,14 @@ def _schedules(module: TrainModule, optimizers: Mapping[str, Any], total_steps: 
     configure = module.configure_schedulers
     knows_total = accepts(configure, ("optimizers", "total_steps"), {})
     configured = configure(optimizers, total_steps) if knows_total else configure(optimizers)  # type: ignore[call-arg]
-    return Schedules(configured, type(module).__name__)
+    schedules = Schedules(configured, type(module).__name__)
+    for scheduler in schedules.all:
+        if not any(scheduler.optimizer is optimizer for optimizer in optimizers.values()):
+            raise ModuleError(
+                f"{type(module).__name__}.configure_schedulers: {type(scheduler).__name__} was made for an optimizer that fit does "
+                "not step. Make it from the optimizers it is given: configure_schedulers(self, optimizers), optimizers['main']."
+            )
+    return schedules
 
 
 @contextmanager

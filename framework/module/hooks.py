@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from framework.engine.dispatch import KEYWORD_PAYLOAD, POSITIONAL_PAYLOAD
 from framework.engine.engine import Engine
-from framework.engine.events import EventLike, Events, EventsList
+from framework.engine.events import EventEnum, EventLike, Events, EventsList
 from framework.engine.signature import accepts
 from framework.errors import ModuleError
 from framework.module.foreign_hooks import FOREIGN_HOOKS
@@ -78,7 +78,7 @@ def check_hooks(cls: type, names: Iterable[str]) -> None:
     Raises:
         ModuleError: with the right name, or the right signature, in the message.
     """
-    hooks = known_hooks(getattr(cls, "events", ()))
+    hooks = known_hooks(_own_events(cls))
     for name in names:
         method = inspect.getattr_static(cls, name)
         if not name.startswith(PREFIX) or hasattr(method, "_not_a_hook"):
@@ -91,6 +91,11 @@ def check_hooks(cls: type, names: Iterable[str]) -> None:
                     f"Declare it as a method: def {name}(self) or def {name}(self, engine)."
                 )
             continue
+        if event is not None and hasattr(method, "_events"):
+            raise ModuleError(
+                f"{cls.__name__}.{name} is a hook by its name and by @on(...), so it would run twice. Give it another name, or "
+                "leave @on out."
+            )
         if event is not None:
             _check_signature(cls, name, method, event)
         elif not hasattr(method, "_events"):
@@ -109,18 +114,18 @@ def register_hooks(engine: Engine, target: Any, *, evaluation: bool = False) -> 
     Returns:
         How many hooks the object has, for either kind of engine.
     """
-    own_events = getattr(target, "events", ())
+    own_events = _own_events(type(target))
     register_step_events(engine)
     for events in own_events:
         engine.register_events(*events)
     hooks = known_hooks(own_events)
     found = 0
     for name, method in _methods(target):
-        events = list(getattr(method, "_events", ()))
+        marked = getattr(method, "_events", ())
         if not evaluation:
-            for event in events:
+            for event in marked:
                 engine.add_event_handler(event, method)
-        found += len(events)
+        found += len(marked)
         if hasattr(method, "_not_a_hook"):
             continue
         event = _event_of(name, hooks)
@@ -129,6 +134,14 @@ def register_hooks(engine: Engine, target: Any, *, evaluation: bool = False) -> 
             if name.startswith(EVALUATION_PREFIX) == evaluation:
                 engine.add_event_handler(event, method)
     return found
+
+
+def _own_events(cls: type) -> tuple[type[EventEnum], ...]:
+    """Returns the custom events that a class brings: those of its `events` that are such."""
+    declared: Any = inspect.getattr_static(cls, "events", ())
+    if not isinstance(declared, tuple | list):
+        return ()  # a property or a method of that name is the user's own
+    return tuple(events for events in declared if isinstance(events, type) and issubclass(events, EventEnum))
 
 
 def _methods(target: Any) -> Iterator[tuple[str, Any]]:

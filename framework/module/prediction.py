@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from framework.backends.base import Backend
-from framework.engine.user_stop import refuse_user_stop_iteration
-from framework.module.data_source import Limited
-from framework.module.evaluation import evaluating, takes_engine
+from framework.engine.engine import Engine
+from framework.engine.events import Events
+from framework.module.data_source import Limited, length_of
+from framework.module.evaluation import evaluating, named_if_empty, raise_taken, takes_engine
+from framework.module.hooks import register_hooks
 from framework.seeding import RandomStream
 
 if TYPE_CHECKING:
@@ -21,18 +23,27 @@ def predict_batches(module: TrainModule, data: Iterable[Any], backend: Backend, 
     """Yields what `prediction_step` returns for each batch, as CPU tensors.
 
     The module is in eval mode, without gradients, only while a batch is computed: between two batches the caller has it as it was.
+    For this the engine is interrupted after each batch and goes on with the next.
+
+    Raises:
+        DataError: no batch came.
     """
     backend.place(module)
     step = backend.autocast(takes_engine(module.prediction_step))
-    stream = RandomStream(torch.initial_seed())
-    with stream:
-        batches = iter(backend.feed(data if limit is None else Limited(data, limit)))
+    engine = Engine(lambda engine, batch: backend.to_host(step(batch, engine)))
+    register_hooks(engine, module, evaluation=True)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: engine.interrupt())
+    engine.state.stage = "predict"
+    length = length_of(data)
+    batches = data
+    if limit is not None and (length is None or limit < length):
+        batches, length = Limited(data, limit), None if length is None else limit
+    feed, stream, done = backend.feed(batches), RandomStream(torch.initial_seed()), 0
     while True:
-        with evaluating(module, None, stream):
-            try:
-                batch = next(batches)
-            except StopIteration as end:
-                refuse_user_stop_iteration(end)
-                return
-            output = backend.to_host(step(batch, None))
-        yield output
+        with evaluating(module, None, stream), named_if_empty("The data to predict on", data, feed):
+            engine.run(feed, max_epochs=1, epoch_length=length if done == 0 else None)
+        raise_taken(engine)
+        if engine.state.iteration == done:
+            return
+        done = engine.state.iteration
+        yield engine.state.output

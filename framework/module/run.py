@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from framework.backends.step import TrainingStep
 from framework.engine.engine import Engine
+from framework.errors import DataError
 from framework.metrics.recorder import Recorder
 from framework.module.data_source import Limited
 from framework.module.evaluation import Evaluation
@@ -53,22 +54,27 @@ class Run:
         self._module = module
         self._schedules = schedules
         self._settings = settings
-        self._one_pass = settings.epoch_length is None  # an epoch is one pass over the data, however long
+        self.one_pass = settings.epoch_length is None  # an epoch is one pass over the data, however long
         limited = data is not None and settings.limit_train_batches is not None
         self.data = Limited(data, settings.limit_train_batches) if limited else data  # type: ignore[arg-type]
         self._evaluated_at: int | None = None  # iterations, to do nothing twice
+        self._results: dict[str, Any] = {}
         self._summarised_at = 0
         self._epoch_began = perf_counter()
         self._epoch_start = 0  # iterations
         self._interrupted = False
+        self._ended: tuple[str, str] | None = None  # status and reason, as they are before on_completed
         self._row: dict[str, Any] | None = None
 
     def begin_epoch(self, engine: Engine) -> None:
         """Puts the module into train mode and starts a pass over the data."""
         self._module.train()
         state = engine.state
+        if state.epoch > 1:  # after an epoch that was broken off without EPOCH_COMPLETED
+            self.recorder.flush(state.iteration, state.epoch - 1)
+            self.recorder.clear()
         self._epoch_began, self._epoch_start = perf_counter(), state.iteration
-        if self._one_pass and self.data is not None:
+        if self.one_pass and self.data is not None:
             state.epoch_length = self.epoch_length
             engine.set_data(self.data)
         if self.window is not None:
@@ -109,13 +115,17 @@ class Run:
                 scheduler.step()
 
     def validate(self, engine: Engine) -> None:
-        """Evaluates, and steps the schedules that wait for one of the results."""
+        """Evaluates, once an iteration however many events ask, and steps the schedules that wait for one of the results."""
+        if self._evaluated_at == engine.state.iteration:
+            if self._row is not None:
+                self._row.update(self._results)
+            return
         self.read_values(engine)
         results: dict[str, Any] = {}
         for evaluation, data, limit in self.evaluations:
             results.update(evaluation.run(data, limit))
         engine.state.metrics.update(results)
-        self._evaluated_at = engine.state.iteration
+        self._evaluated_at, self._results = engine.state.iteration, results
         if self._row is None:  # in the middle of an epoch: a row of its own
             self._open_row(engine)
             self._close_row(results)
@@ -125,9 +135,10 @@ class Run:
 
     def summarise_rest(self, engine: Engine) -> None:
         """At the end of a run that ended inside an epoch: summarises and evaluates what has not been."""
+        self._ended = self._ending(engine)
         if engine.state.iteration > self._summarised_at:
             self.summarise_epoch(engine)
-            if self.evaluations and self._evaluated_at != engine.state.iteration:
+            if self.evaluations:
                 self.validate(engine)
 
     def close_row(self, engine: Engine) -> None:
@@ -153,6 +164,14 @@ class Run:
             due = min(limit for limit in (settings.max_iters, by_epochs) if limit is not None)
             engine.terminate(reason=f"The data ended after {state.iteration} of {due} iterations.")
 
+    def refuse_short_pass(self, engine: Engine) -> None:
+        """Refuses data that gives fewer batches than it says: an epoch is one pass over it."""
+        given, said = engine.state.iteration - self._epoch_start, engine.state.epoch_length
+        raise DataError(
+            f"train_data says that it has {said} batches and gave {given}. Correct its __len__; or give epoch_length={given}, "
+            "which starts the data anew where it ends."
+        )
+
     def note_interrupt(self) -> None:
         """Remembers that the run was interrupted."""
         self._interrupted = True
@@ -160,7 +179,7 @@ class Run:
     def result(self, engine: Engine) -> FitResult:
         """Returns how the run ended, without holding the engine, the data or a batch."""
         state = engine.state
-        status, reason = self._ending(engine)
+        status, reason = self._ended or self._ending(engine)
         state.batch = state.output = state.dataloader = None
         return FitResult(status, reason, state, dict(state.metrics), self.history, self.recorder.series)
 

@@ -71,6 +71,7 @@ class Schedules:
                     f"got {schedule!r} ({type(schedule).__name__})."
                 )
             schedules.append(schedule if isinstance(schedule, Schedule) else Schedule(schedule))
+        self.all = [schedule.scheduler for schedule in schedules]
         self.by_step = [schedule.scheduler for schedule in schedules if schedule.every == "step"]
         self.by_epoch = [schedule.scheduler for schedule in schedules if schedule.every == "epoch" and schedule.monitor is None]
         self.monitored = [(schedule.scheduler, schedule.monitor) for schedule in schedules if schedule.monitor is not None]

@@ -47,6 +47,24 @@ def register_step_events(engine: Engine) -> None:
     engine.register_events(*StepEvents, event_payload=PAYLOAD)
 
 
+def fire_closed(engine: Engine) -> None:
+    """Fires CLOSED: every handler runs, whatever another raises; then the first error is raised.
+
+    Raises:
+        Exception: the first that a handler raised; the others are its notes.
+    """
+    errors = []
+    for record in engine._table.slot(StepEvents.CLOSED).records:
+        try:
+            record.call(engine)
+        except Exception as error:  # noqa: BLE001  # raised below
+            errors.append(error)
+    for later in errors[1:]:
+        errors[0].add_note(f"Another on_closed hook raised {later!r}.")
+    if errors:
+        raise errors[0]
+
+
 class EngineObserver:
     """Fires the step events of an engine; holds no strong reference to it.
 

@@ -13,7 +13,7 @@ from framework.backends.base import Backend
 from framework.backends.selector import select_backend
 from framework.backends.tree import join_trees
 from framework.engine.events import EventEnum, EventLike
-from framework.errors import DataError, ModuleError, StepError
+from framework.errors import ModuleError, StepError
 from framework.metrics.recorder import Recorder
 from framework.module.data_source import check_data
 from framework.module.declarations import check_declarations
@@ -240,11 +240,7 @@ class TrainModule(nn.Module):
             >>> Double().predict([torch.ones(2), torch.ones(1)])
             tensor([2., 2., 2.])
         """
-        outputs = list(
-            self.predict_batches(data, accelerator=accelerator, precision=precision, limit_batches=limit_batches),
-        )
-        if not outputs:
-            raise DataError(f"The data gave no batch to predict on: this {type(data).__name__} is empty or used up.")
+        outputs = list(self.predict_batches(data, accelerator=accelerator, precision=precision, limit_batches=limit_batches))
         try:
             return join_trees(outputs)
         except (ValueError, RuntimeError, TypeError, LookupError) as error:
@@ -294,6 +290,9 @@ class TrainModule(nn.Module):
         return own is not getattr(TrainModule, method)
 
     def _backend_for(self, accelerator: str | Backend | None, precision: str | None) -> Backend:
-        if accelerator is None and precision is None and self._backend is not None:
-            return self._backend
+        if accelerator is None and self._backend is not None:
+            return self._backend if precision is None else select_backend(str(self._backend.device), precision)
         return select_backend("auto" if accelerator is None else accelerator, precision)
+
+    def __getstate__(self) -> dict[str, Any]:  # a copy made in a hook is no part of the run
+        return {**self.__dict__, "_recorder": None, "_backend": None}

@@ -71,7 +71,15 @@ def test_outputs_are_joined_along_their_first_dimension():
     assert joined["y"][1] == ["a", "b"]
 
 
-def test_named_tuples_and_lists_are_joined_item_by_item():
-    joined = join_trees([Pair(ONES, [ONES]), Pair(ONES, [ONES])])
+def test_named_tuples_are_joined_item_by_item_and_lists_hold_samples():
+    joined = join_trees([Pair(ONES, [ONES]), Pair(ONES, [ONES, ONES])])
     assert type(joined) is Pair
-    assert joined.y[0].shape == (6, 2)
+    assert joined.x.shape == (6, 2)
+    assert [one.shape for one in joined.y] == [(3, 2)] * 3
+    assert join_trees([["a", "b"], ["c"]]) == ["a", "b", "c"]
+
+
+def test_arrays_are_joined():
+    numpy = pytest.importorskip("numpy")
+    assert join_trees([numpy.ones((3, 2)), numpy.ones((1, 2))]).shape == (4, 2)
+    assert join_trees([numpy.array(1.0), numpy.array(2.0)]).tolist() == [1.0, 2.0]

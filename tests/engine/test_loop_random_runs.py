@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from framework.engine import Engine, Events
+from framework.engine.limits import EmptyDataError
 
 END = object()  # of the data
 IN_ITERATION = ["GET_BATCH_STARTED", "DATALOADER_STOP_ITERATION", "GET_BATCH_COMPLETED", "ITERATION_STARTED", "ITERATION_COMPLETED"]
@@ -57,7 +58,7 @@ def loop(model, data):
                     yield "GET_BATCH_STARTED"
                 batch = next(batches, END)
                 if batch is END and model.epoch_length is None and model.iteration == 0:
-                    raise ValueError("Input data has zero size")
+                    raise EmptyDataError("Input data has zero size", data)
                 if batch is END and model.epoch_length is None and model.iteration > before:
                     model.epoch_length = model.iteration - before
                     break

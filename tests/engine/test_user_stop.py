@@ -83,7 +83,7 @@ def test_of_a_dataset(engine, dataset, batch_size):
 @contract("i")
 def test_of_a_dataset_in_a_worker_process(engine):
     batches = iter(DataLoader(Slipping(), batch_size=1, num_workers=1))
-    with pytest.raises(RuntimeError, match="StopIteration was raised in reraise"):
+    with pytest.raises(RuntimeError, match=r"StopIteration was raised in a worker of the DataLoader:[\s\S]*__getitem__"):
         engine.run(batches)
     batches._shutdown_workers()  # at once; when the garbage collector does it, it takes seconds
 

@@ -59,4 +59,4 @@ def test_three_curves_over_forty_steps_are_read_four_times_each(reads):
 
 def test_the_check_sees_reads(reads):
     Module().fit([torch.ones(4, 3)] * 4, max_epochs=1, accelerator="cpu", progress=False)
-    assert reads.count("item") == 4  # on the CPU the loss is there already, and is looked at before the step
+    assert reads.count("item") == 12  # on the CPU each value is there already; the loss is looked at before the step

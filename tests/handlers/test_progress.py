@@ -193,4 +193,7 @@ def test_a_run_that_ends_inside_an_epoch_gets_its_line_too(clock):
     engine = Engine(lambda engine, batch: None)
     register_hooks(engine, Progress(stream=stream))
     engine.run(range(4), max_iters=6)
-    assert [line.split("  ")[:2] for line in stream.getvalue().splitlines()] == [["epoch 1", "4 iterations"], ["epoch 2", "6 iterations"]]
+    assert [line.split("  ")[:2] for line in stream.getvalue().splitlines()] == [
+        ["epoch 1", "4 iterations"],
+        ["epoch 2", "6 iterations"],
+    ]

@@ -72,10 +72,11 @@ def test_metrics_that_can_move_are_moved():
     assert metrics._metrics["accuracy"].device == torch.device("meta")
 
 
-def test_no_metrics_take_anything_that_is_a_pair():
+def test_no_metrics_take_no_pair():
     metrics = MetricSet({})
-    metrics.update((1, 2))
     assert metrics.compute() == {}
+    with pytest.raises(StepError, match="there is no metric to feed them to"):
+        metrics.update((1, 2))
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,14 @@ def recorder():
 
 def test_means_are_weighted_by_the_samples_of_the_batch(recorder):
     for samples, value in ((8, 1.0), (8, 2.0), (4, 4.0)):
-        recorder.samples = samples
+        recorder.samples = lambda samples=samples: samples
         recorder.log("loss", value)
     recorder.flush(3, 1)
     assert recorder.means() == {"train/loss": (8 + 16 + 16) / 20}
 
 
 def test_a_weight_of_its_own(recorder):
-    recorder.samples = 100
+    recorder.samples = lambda: 100
     recorder.log("x", 1.0, n=1)
     recorder.log("x", 4.0, n=np.int64(2))
     recorder.flush(1, 1)
@@ -91,12 +91,37 @@ def test_tensors_and_numbers_may_come_under_one_name_in_their_order(recorder):
 
 def test_what_is_kept_has_no_graph(recorder):
     weight = torch.ones(1, requires_grad=True)
-    kept = recorder.record("x", weight * 2)
+    recorder.record("x", weight * 2)
+    (kept,) = recorder.channel("x").values
     assert (kept.requires_grad, kept.shape) == (False, ())
 
 
+@pytest.mark.parametrize("reads_cost_nothing", [False, True])
+def test_a_value_that_changes_in_place_is_recorded_as_it_was(reads_cost_nothing):
+    recorder, seen = Recorder("train", reads_cost_nothing=reads_cost_nothing), torch.zeros(())
+    for _ in range(3):
+        seen += 1
+        recorder.log("seen", seen)
+    recorder.flush(3, 1)
+    assert recorder.means() == {"train/seen": 2.0}
+
+
+def test_values_of_several_types_under_one_name_keep_their_size(recorder):
+    recorder.log("x", torch.tensor(2**24 + 1))
+    recorder.log("x", torch.tensor(1.5, dtype=torch.float16))
+    recorder.flush(2, 1)
+    assert recorder.means() == {"train/x": (2**24 + 2.5) / 2}
+
+
+def test_a_weight_of_nothing_counts_nothing(recorder):
+    recorder.log("x", math.nan, n=0)
+    recorder.log("x", 3.0, n=2)
+    recorder.flush(2, 1)
+    assert recorder.means() == {"train/x": 3.0}
+
+
 def test_an_empty_batch_has_no_mean(recorder):
-    recorder.samples = 0
+    recorder.samples = lambda: 0
     recorder.log("x", float("nan"))
     assert recorder.flush(1, 1)["x"][0] != 0
     assert recorder.means() == {}
@@ -130,9 +155,9 @@ def test_a_name_is_a_text(recorder, name):
         recorder.log(name, 1.0)
 
 
-@pytest.mark.parametrize("n", [0, -1, math.nan, math.inf, "3", torch.tensor(2)])
-def test_a_weight_is_a_positive_number(recorder, n):
-    with pytest.raises(StepError, match=r"the weight n should be a number above 0, got"):
+@pytest.mark.parametrize("n", [-1, math.nan, math.inf, "3", torch.tensor(2)])
+def test_a_weight_is_a_number_of_at_least_zero(recorder, n):
+    with pytest.raises(StepError, match=r"the weight n should be a number of at least 0, got"):
         recorder.log("x", 1.0, n=n)
 
 

@@ -214,10 +214,12 @@ def test_what_a_step_may_not_return(numbers, output):
 
 
 @pytest.mark.parametrize(
-    ("data", "name"), [(iter([]), "list_iterator"), (lambda: iter([]), "CalledAnew")], ids=["iterator", "function"]
+    ("data", "name"),
+    [(iter([]), "this list_iterator"), (lambda: iter([]), r"what <lambda>\(\) gives")],
+    ids=["iterator", "function"],
 )
 def test_data_without_a_batch(line, data, name):
-    with pytest.raises(DataError, match=rf"The test data gave no batch: this {name} is empty, or was used up by an earlier pass"):
+    with pytest.raises(DataError, match=rf"The test data gave no batch: {name} is empty, or was used up by an earlier pass"):
         line().evaluate(data)
 
 

@@ -90,7 +90,7 @@ def test_predict_takes_no_more_than_its_limit(counted, line):
 
 
 def test_predict_on_nothing():
-    with pytest.raises(DataError, match="The data gave no batch to predict on: this list_iterator is empty or used up"):
+    with pytest.raises(DataError, match="The data to predict on gave no batch: this list_iterator is empty"):
         Double().predict(iter([]))
     with pytest.raises(DataError, match="data is empty: len"):
         Double().predict([])
@@ -98,7 +98,7 @@ def test_predict_on_nothing():
 
 @pytest.mark.parametrize(
     "outputs",
-    [[torch.ones(1, 2), torch.ones(1, 3)], [[1], [1, 2]], [{"a": torch.ones(1)}, {"b": torch.ones(1)}], [torch.ones(1), None]],
+    [[torch.ones(1, 2), torch.ones(1, 3)], [(1,), (1, 2)], [{"a": torch.ones(1)}, {"b": torch.ones(1)}], [torch.ones(1), None]],
     ids=["shapes", "lengths", "keys", "types"],
 )
 def test_predictions_that_cannot_be_joined(outputs):
