@@ -27,7 +27,7 @@ def names():
     framework.seed_all(0)
     train, val = example["load"]()
     model = example["Digits"](width=4)
-    given = {"torch": torch, "nn": nn, "F": F, "train": train, "val": val, "test": val, "images": val, "model": model}
+    given = {"torch": torch, "nn": nn, "F": F, "train": train, "val": val, "test": val, "model": model}
     return {**{name: getattr(framework, name) for name in framework.__all__}, **given}
 
 
