@@ -7,6 +7,7 @@ module/      what a user declares, and how it becomes an engine with handlers
 handlers/    when things happen: progress, ...
 metrics/     running means and metrics
 engine/      the event loop, which knows nothing of models; on top of it deterministic and supervised engines
+steps/       the training step, written once: of a returned loss, of yielded losses, of a closure
 backends/    where and in which precision a step runs
 data/        the order of data, and passes that can be made again
 seeding.py   random numbers

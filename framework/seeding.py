@@ -15,7 +15,7 @@ _64_BITS = 2**64 - 1
 
 
 def seed_all(seed: int) -> None:
-    """Seeds Python's, torch's (all devices) and, where it is imported, numpy's global generators.
+    """Seeds Python's, torch's (all devices) and, where they are in use, numpy's and torch_xla's global generators.
 
     Args:
         seed: any integer from 0 to 2**63 - 1.
@@ -37,6 +37,8 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
     if (numpy := sys.modules.get("numpy")) is not None:
         numpy.random.seed(seed % NUMPY_SEEDS)
+    if (xla := _xla_in_use()) is not None:
+        xla.set_rng_state(seed)  # torch.manual_seed does not reach it
 
 
 def derive_seed(seed: int, *parts: int) -> int:
@@ -54,7 +56,10 @@ def derive_seed(seed: int, *parts: int) -> int:
 
 
 def random_state() -> dict[str, Any]:
-    """Returns the states of the global generators, by library; of the devices, those that are in use."""
+    """Returns the states of the global generators, by library; of the devices, those that are in use.
+
+    That of torch_xla is exact between two steps: its generator also counts steps, which it does not show.
+    """
     states: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
     if (numpy := sys.modules.get("numpy")) is not None:
         kind, keys, *rest = numpy.random.get_state()
@@ -63,6 +68,8 @@ def random_state() -> dict[str, Any]:
         states["cuda"] = torch.cuda.get_rng_state_all()
     if torch.backends.mps.is_available():
         states["mps"] = torch.mps.get_rng_state()
+    if (xla := _xla_in_use()) is not None:
+        states["xla"] = xla.get_rng_state()
     return states
 
 
@@ -78,6 +85,16 @@ def set_random_state(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
     if "mps" in states:
         torch.mps.set_rng_state(states["mps"].cpu())
+    if "xla" in states and (xla := _xla_in_use()) is not None:  # a run saved on a TPU may go on elsewhere
+        xla.set_rng_state(states["xla"])
+
+
+def _xla_in_use() -> Any:
+    """Returns torch_xla's module with its generator, None where it has not started: a question to it would start it."""
+    torch_xla = sys.modules.get("torch_xla")
+    if torch_xla is None or not torch_xla._XLAC._xla_runtime_is_initialized():
+        return None
+    return sys.modules["torch_xla.core.xla_model"]
 
 
 class RandomStream:

@@ -1,5 +1,6 @@
 import random
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -97,6 +98,7 @@ def test_a_stream_starts_from_any_seed_that_torch_may_have(seed):
 
 def test_without_numpy_there_is_nothing_of_it_to_seed_or_keep(monkeypatch):
     monkeypatch.delitem(sys.modules, "numpy")
+    monkeypatch.delitem(sys.modules, "torch_xla", raising=False)
     seed_all(1)
     assert set(random_state()) == {"python", "torch"}
 
@@ -114,3 +116,32 @@ def test_the_streams_of_devices_in_use_are_kept(monkeypatch):
     set_random_state(kept)
     assert torch.equal(states["cuda"][0], torch.zeros(3))
     assert torch.equal(states["mps"], torch.ones(3))
+
+
+@pytest.fixture
+def torch_xla(monkeypatch):
+    """A stand-in; what the real one draws is tested in tests/xla."""
+    generator = SimpleNamespace(started=True, seed=7)
+    monkeypatch.setitem(
+        sys.modules, "torch_xla", SimpleNamespace(_XLAC=SimpleNamespace(_xla_runtime_is_initialized=lambda: generator.started))
+    )
+    model = SimpleNamespace(get_rng_state=lambda: generator.seed, set_rng_state=lambda seed: setattr(generator, "seed", seed))
+    monkeypatch.setitem(sys.modules, "torch_xla.core.xla_model", model)
+    return generator
+
+
+def test_torch_xla_is_seeded_and_kept_where_it_has_started(torch_xla):
+    seed_all(3)
+    assert torch_xla.seed == random_state()["xla"] == 3
+    with RandomStream(5):
+        assert torch_xla.seed == 5
+    assert torch_xla.seed == 3
+
+
+def test_torch_xla_is_not_started_by_a_question(torch_xla):
+    kept = random_state()
+    torch_xla.started = False
+    seed_all(3)
+    assert "xla" not in random_state()
+    set_random_state(kept)
+    assert torch_xla.seed == 7

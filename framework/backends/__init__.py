@@ -2,9 +2,11 @@
 
 from framework.backends.amp import AMP
 from framework.backends.apex import Apex
-from framework.backends.base import Backend, Clip, Probe, StepObserver
+from framework.backends.base import Backend, Probe
+from framework.backends.clip import Clip
 from framework.backends.plain import Plain
 from framework.backends.recording import Recording
+from framework.backends.report import StepObserver, StepReport
 from framework.backends.selector import available_accelerators, select_backend
 from framework.backends.xla import XLA
 
@@ -18,6 +20,7 @@ __all__ = [
     "Probe",
     "Recording",
     "StepObserver",
+    "StepReport",
     "available_accelerators",
     "select_backend",
 ]

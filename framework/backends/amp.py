@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from functools import wraps
+from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from framework.backends.base import Backend, F, Probe, parameters_of
+from framework.backends.autocast import F, best_precision, in_autocast
+from framework.backends.base import Backend, Probe
+from framework.backends.ownership import parameters_of
+from framework.backends.report import STEPPED, StepReport, watched_step
 from framework.errors import ModuleError
-
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class AMP(Backend):
@@ -54,8 +55,16 @@ class AMP(Backend):
     def probe(cls) -> Probe:
         return Probe(True, "always available: on cuda, else mps, else cpu")
 
-    def adopt(self, model: nn.Module, optimizers: Mapping[str, Optimizer]) -> None:
-        super().adopt(model, optimizers)
+    def adopt(
+        self,
+        model: nn.Module,
+        optimizers: Mapping[str, Optimizer],
+        replaced: Mapping[nn.Parameter, nn.Parameter] | None = None,
+    ) -> None:
+        super().adopt(model, optimizers, replaced)
+        self._scaled_steps = 0
+        if self.scaler.is_enabled():
+            self.scaler._per_optimizer_states.clear()  # a run that failed inside a step has left its own
         for name, optimizer in optimizers.items():
             for parameter in parameters_of((optimizer,)):
                 if self.scaler.is_enabled() and parameter.dtype is torch.float16:
@@ -64,43 +73,43 @@ class AMP(Backend):
                         "the parameters in float32 and casts in the forward pass. Remove .half() from the module."
                     )
 
+    @property
+    def takes_closure(self) -> bool:
+        """Not with a scaler: it could not tell which of the calls to skip."""
+        return not self.scaler.is_enabled()
+
     def autocast(self, function: F) -> F:
-        from torch.amp import autocast  # looked up now, so that a replaced one is used
+        return in_autocast(function, self.device.type, self.precision)
 
-        device_type, dtype = self.device.type, DTYPES[self.precision]
-
-        @wraps(function)
-        def in_autocast(*args: Any, **kwargs: Any) -> Any:
-            with autocast(device_type, dtype=dtype):
-                return function(*args, **kwargs)
-
-        return in_autocast  # type: ignore[return-value]
-
-    def backward(self, loss: Tensor) -> None:
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    def backward(self, loss: Tensor, optimizers: Sequence[Optimizer], parameters: Sequence[nn.Parameter] | None) -> None:
+        self.scaler.scale(loss).backward(inputs=parameters)  # type: ignore[no-untyped-call]
 
     def unscale(self, optimizer: Optimizer) -> None:
-        if _has_gradients(optimizer):
-            self.scaler.unscale_(optimizer)
+        if not self.scaler.is_enabled() or not _has_gradients(optimizer):
+            return
+        if "grad_scaler" in signature(optimizer.step).parameters:
+            raise ModuleError(
+                f"{type(optimizer).__name__} divides its gradients by the loss scale itself, also where that was done already, as "
+                "clipping and the hooks of a step need it: they would be divided twice. Use it without clip_norm, clip_value and "
+                "on_optimizer_step_started, or make it without capturable=True."
+            )
+        self.scaler.unscale_(optimizer)
 
-    def step_optimizer(self, optimizer: Optimizer) -> bool:
-        if self.scaler.is_enabled() and not _has_gradients(optimizer):
+    def join_skips(self, optimizers: Sequence[Optimizer]) -> None:
+        if self.scaler.is_enabled():  # torch has no public way to these flags; they are summed on the device, where nothing waits
+            states = [self.scaler._per_optimizer_states[id(each)] for each in optimizers if _has_gradients(each)]
+            flags = [flag for state in states for flag in state["found_inf_per_device"].values()]
+            if len(states) > 1:
+                total = torch.stack([flag.to(self.device) for flag in flags]).sum(0)
+                for flag in flags:
+                    flag.copy_(total)
+
+    def step_optimizer(self, optimizer: Optimizer) -> StepReport:
+        if not self.scaler.is_enabled() or not _has_gradients(optimizer):
             optimizer.step()  # as the plain step does; a scaler refuses an optimizer without gradients
-            return True
+            return STEPPED
         self._scaled_steps += 1
-        stepped = False
-
-        def note(*_: Any) -> None:
-            nonlocal stepped  # a fused optimizer is always called, and skips by itself what the flag tells it to
-            found_inf: Tensor | None = getattr(optimizer, "found_inf", None)
-            stepped = found_inf is None or not bool(found_inf)
-
-        hook = optimizer.register_step_post_hook(note)
-        try:
-            self.scaler.step(optimizer)
-        finally:
-            hook.remove()
-        return stepped
+        return watched_step(optimizer, lambda: self.scaler.step(optimizer))
 
     def end_window(self) -> None:
         if self._scaled_steps:
@@ -108,19 +117,16 @@ class AMP(Backend):
         self._scaled_steps = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return self.scaler.state_dict()
+        native = self.scaler.state_dict()
+        return {"loss_scale": native["scale"], "good_steps": native["_growth_tracker"], "native": native} if native else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if state:
-            self.scaler.load_state_dict(dict(state))
+        if not self.scaler.is_enabled():
+            super().load_state_dict(state)
+        elif state:
+            native = {**self.scaler.state_dict(), **(state["native"] if "_growth_tracker" in state["native"] else {})}
+            self.scaler.load_state_dict({**native, "scale": state["loss_scale"], "_growth_tracker": state["good_steps"]})
 
 
 def _has_gradients(optimizer: Optimizer) -> bool:
     return any(parameter.grad is not None for parameter in parameters_of((optimizer,)))
-
-
-def best_precision(device: torch.device) -> str:
-    """Returns the mixed precision a device is best at: bf16 where it is native, else fp16."""
-    if device.type == "mps" or (device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)):
-        return "fp16"
-    return "bf16"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from framework.backends.autocast import F
+from framework.backends.clip import Clip, clip_gradients
+from framework.backends.feed import Moved
+from framework.backends.ownership import move_model, parameters_of, rebind, refuse_foreign
+from framework.backends.report import STEPPED, StepObserver, StepReport
 from framework.backends.tree import map_tensors
-from framework.errors import ModuleError
-
-F = TypeVar("F", bound=Callable[..., Any])
+from framework.errors import SettingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,36 +35,12 @@ class Probe:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """How gradients are limited before a step.
-
-    Attributes:
-        norm: largest total 2-norm over all parameters of the step, None for no limit.
-        value: largest absolute value of each entry, None for no limit.
-    """
-
-    norm: float | None = None
-    value: float | None = None
-
-
-class StepObserver(Protocol):
-    """Is told what happens inside a step. It is told only while `active`."""
-
-    active: bool
-
-    def loss_computed(self, loss: Tensor) -> None: ...
-    def backward_completed(self) -> None: ...
-    def optimizer_step_started(self, optimizer: Optimizer) -> None: ...
-    def optimizer_step_completed(self, optimizer: Optimizer) -> None: ...
-
-
 class Backend(ABC):
     """Runs steps on one device in one precision. Subclass it to bring your own; only `probe` must be given.
 
     `apply` is written here, once: reduce, unscale, clip, step, update the scaler. A subclass defines as methods the verbs in which
-    it differs: `autocast`, `backward`, `mark_step`, `reduce`, `unscale`, `step_optimizer`, `end_window`, `state_dict`. Without them
-    it does what plain PyTorch does.
+    it differs: `autocast`, `micro`, `backward`, `mark_step`, `reduce`, `unscale`, `join_skips`, `stepped_parameters`,
+    `step_optimizer`, `end_window`, `state_dict`. Without them it does what plain PyTorch does.
 
     Args:
         device: where the model and the batches live.
@@ -87,42 +68,52 @@ class Backend(ABC):
     def probe(cls) -> Probe:
         """Tells whether this backend can be used on this machine. Cheap; allocates nothing on a device."""
 
+    @property
+    def takes_closure(self) -> bool:
+        """Whether it can step an optimizer that computes the loss several times a step, such as LBFGS."""
+        return True
+
     # Once
 
-    def place(self, model: nn.Module) -> None:
-        """Moves the model to the device, in place."""
-        model.to(self.device)
+    def place(self, model: nn.Module) -> Mapping[nn.Parameter, nn.Parameter]:
+        """Moves the model to the device, in place.
 
-    def adopt(self, model: nn.Module, optimizers: Mapping[str, Optimizer]) -> None:
-        """Takes the optimizers over.
+        Returns:
+            From each parameter that the move has replaced to the new one: on some devices `model.to` makes new parameters. Tied
+            ones stay tied.
+        """
+        return move_model(model, self.device)
+
+    def adopt(
+        self,
+        model: nn.Module,
+        optimizers: Mapping[str, Optimizer],
+        replaced: Mapping[nn.Parameter, nn.Parameter] | None = None,
+    ) -> None:
+        """Takes the optimizers over. Those made before the model moved are bound to its parameters anew, in place.
+
+        Args:
+            model: already placed.
+            optimizers: by name.
+            replaced: what `place` returned.
 
         Raises:
             ModuleError: an optimizer holds parameters that are not the model's, another's, or that are on another device.
         """
-        own = {id(parameter) for parameter in model.parameters()}
-        holders: dict[int, str] = {}
-        for name, optimizer in optimizers.items():
-            for parameter in parameters_of((optimizer,)):
-                if id(parameter) not in own:
-                    raise ModuleError(
-                        f"Optimizer {name!r} ({type(optimizer).__name__}) holds a parameter of shape {tuple(parameter.shape)} "
-                        f"that is not one of {type(model).__name__}'s. Make the optimizer in configure_optimizers from "
-                        "self.parameters(); a module kept in a list or dict is not registered: use nn.ModuleList or nn.ModuleDict."
-                    )
-                if holders.setdefault(id(parameter), name) != name:
-                    raise ModuleError(
-                        f"Optimizers {holders[id(parameter)]!r} and {name!r} both hold the parameter of shape "
-                        f"{tuple(parameter.shape)}; they step together, so it would be updated twice. Give each its own parameters."
-                    )
-                if parameter.device.type != self.device.type:
-                    raise ModuleError(
-                        f"Optimizer {name!r} holds a parameter on {parameter.device}, the step runs on {self.device}. "
-                        "Leave moving to fit: remove .to(...) and .cuda() from the module."
-                    )
+        rebind(optimizers.values(), replaced or {}, self.device)
+        refuse_foreign(model, optimizers, self.device)
+
+    def compile(self, function: F, options: Mapping[str, Any]) -> F:
+        """Returns the function compiled, with options of `torch.compile`."""
+        try:
+            compiled: Any = torch.compile(function, **options)
+        except TypeError as error:
+            raise SettingError(f"compile={dict(options)!r} holds what torch.compile does not take: {error}.") from error
+        return compiled  # type: ignore[no-any-return]
 
     def feed(self, data: Iterable[Any]) -> Iterable[Any]:
         """Returns the data with each batch moved to the device as it is fetched; on the CPU the data itself."""
-        return data if self.device.type == "cpu" else _Moved(data, self)
+        return data if self.device.type == "cpu" else Moved(data, self.device, self.move)
 
     def move(self, batch: Any) -> Any:
         """Returns the batch on the device. Copies from pinned memory overlap with computation."""
@@ -141,8 +132,12 @@ class Backend(ABC):
 
     # In a step. None: nothing to do, or what plain PyTorch does; a call that does nothing would be paid in every step.
 
-    backward: Callable[[Tensor], None] | None = None
-    """Computes the gradients of a loss that is divided by the size of its window already."""
+    micro: Callable[[bool], AbstractContextManager[Any]] | None = None
+    """Makes the context around forward and backward of one micro-batch; is told whether it is the last of its window."""
+
+    backward: Callable[[Tensor, Sequence[Optimizer], Sequence[nn.Parameter] | None], None] | None = None
+    """Computes the gradients of a loss that is divided by the size of its window already: (loss, the optimizers that will step with
+    them, the parameters to compute them for or None for all)."""
 
     mark_step: Callable[[], None] | None = None
     """Ends what is recorded for one micro-batch, on devices that record."""
@@ -153,36 +148,87 @@ class Backend(ABC):
     unscale: Callable[[Optimizer], None] | None = None
     """Divides the gradients of one optimizer by the loss scale."""
 
-    step_optimizer: Callable[[Optimizer], bool] | None = None
-    """Steps one optimizer; returns whether it really stepped, which a gradient scaler may decide against."""
+    join_skips: Callable[[Sequence[Optimizer]], None] | None = None
+    """Lets optimizers that are clipped together step together or not at all: one bad gradient spoils the norm of all."""
+
+    stepped_parameters: Callable[[Optimizer], Iterable[nn.Parameter]] | None = None
+    """Returns the parameters that are really stepped, where they are copies of the optimizer's own."""
+
+    step_optimizer: Callable[[Optimizer], StepReport] | None = None
+    """Steps one optimizer, unless a gradient scaler decides against it."""
 
     end_window: Callable[[], None] | None = None
     """Does what is due once after all optimizers of a window: updates the loss scale."""
 
-    def apply(self, optimizers: Sequence[Optimizer], clip: Clip | None = None, observer: StepObserver | None = None) -> bool:
+    def apply(
+        self,
+        optimizers: Sequence[Optimizer],
+        clip: Clip | None = None,
+        observer: StepObserver | None = None,
+        *,
+        ends_window: bool = True,
+    ) -> list[StepReport]:
         """Steps the optimizers: reduce, unscale, clip (over all of them together), step each, update the scaler.
 
+        Args:
+            optimizers: stepped in this order.
+            clip: limits of their gradients.
+            observer: is told of each step.
+            ends_window: update the scaler; False while other optimizers of the same window are still to step.
+
         Returns:
-            Whether all of them really stepped; a gradient scaler skips a step whose gradients are not finite.
+            For each optimizer what became of its step.
         """
         if self.reduce is not None:
             self.reduce(optimizers)
         if clip is not None or observer is not None:
             self._show_gradients(optimizers, observer)
-        if clip is not None:
-            clip_gradients(list(parameters_of(optimizers)), clip)
-        stepped = True
+        if clip is not None and len(optimizers) > 1 and self.join_skips is not None:
+            self.join_skips(optimizers)
+        norm = None if clip is None else self._clip(optimizers, clip)
+        reports = []
         for optimizer in optimizers:
             if self.step_optimizer is None:
                 optimizer.step()
-            elif not self.step_optimizer(optimizer):
-                stepped = False
-                continue
-            if observer is not None:
+                report = STEPPED
+            else:
+                report = self.step_optimizer(optimizer)
+            reports.append(replace(report, grad_norm=norm) if norm is not None and report.called else report)
+            if observer is not None and report.stepped:
                 observer.optimizer_step_completed(optimizer)
-        if self.end_window is not None:
+        if ends_window and self.end_window is not None:
             self.end_window()
-        return stepped
+        return reports
+
+    def apply_closure(
+        self, optimizer: Optimizer, closure: Callable[[], Tensor], clip: Clip | None = None, observer: StepObserver | None = None
+    ) -> StepReport:
+        """Steps an optimizer that calls a closure, several times if it likes; reduce and clip happen inside, after each call.
+
+        Args:
+            optimizer: such as LBFGS.
+            closure: computes the gradients anew and returns the loss.
+            clip: limits of the gradients.
+            observer: is told of the step: that it starts once for each call, with the gradients of that call.
+        """
+        norms: list[Tensor | None] = []
+
+        def evaluated() -> Tensor:
+            loss = closure()
+            if self.reduce is not None:
+                self.reduce((optimizer,))
+            if observer is not None:
+                observer.optimizer_step_started(optimizer)
+            if clip is not None:
+                norms.append(self._clip((optimizer,), clip))
+            if self.mark_step is not None:
+                self.mark_step()
+            return loss
+
+        optimizer.step(evaluated)  # type: ignore[arg-type]  # torch's hint wants a float; every optimizer of torch takes tensors
+        if observer is not None:
+            observer.optimizer_step_completed(optimizer)
+        return StepReport(grad_norm=norms[0]) if norms else STEPPED
 
     def _show_gradients(self, optimizers: Sequence[Optimizer], observer: StepObserver | None) -> None:
         """Brings the gradients to their true size, for the clip and for whoever looks on."""
@@ -191,6 +237,11 @@ class Backend(ABC):
                 self.unscale(optimizer)
             if observer is not None:
                 observer.optimizer_step_started(optimizer)
+
+    def _clip(self, optimizers: Sequence[Optimizer], clip: Clip) -> Tensor | None:
+        if self.stepped_parameters is None:
+            return clip_gradients(list(parameters_of(optimizers)), clip)
+        return clip_gradients([parameter for optimizer in optimizers for parameter in self.stepped_parameters(optimizer)], clip)
 
     # Any time
 
@@ -209,34 +260,14 @@ class Backend(ABC):
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes up a saved state; an empty one leaves the defaults."""
-
-
-class _Moved:
-    """An iterable whose batches arrive on the device."""
-
-    def __init__(self, data: Iterable[Any], backend: Backend) -> None:
-        self.data = data
-        self._backend = backend
-
-    def __iter__(self) -> Iterator[Any]:
-        return map(self._backend.move, self.data)
+        """Takes up a saved state of any backend; an empty one leaves the defaults. A loss scale is left out, with a warning."""
+        if "loss_scale" in state:
+            warnings.warn(
+                f"The saved loss scale {state['loss_scale']:g} is left out: {self.name} in {self.precision} scales no loss.",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def _on_host(item: Any) -> Any:
     return item.detach().to("cpu", copy=True) if isinstance(item, Tensor) else item.to("cpu")
-
-
-def clip_gradients(parameters: list[nn.Parameter], clip: Clip) -> None:
-    """Limits the gradients in place: their norm first, then their entries."""
-    if clip.norm is not None:
-        nn.utils.clip_grad_norm_(parameters, clip.norm)
-    if clip.value is not None:
-        nn.utils.clip_grad_value_(parameters, clip.value)
-
-
-def parameters_of(optimizers: Iterable[Optimizer]) -> Iterator[nn.Parameter]:
-    """Yields the parameters that the optimizers step, in their order, each once."""
-    yield from dict.fromkeys(
-        parameter for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]
-    )

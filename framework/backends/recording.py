@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from framework.backends.base import Backend, Probe
+from framework.backends.report import SKIPPED, STEPPED, StepReport
 
 
 class Recording(Backend):
@@ -24,7 +26,8 @@ class Recording(Backend):
         >>> import torch
         >>> from framework.backends import Recording
         >>> backend, weight = Recording(), torch.nn.Parameter(torch.ones(1))
-        >>> backend.backward(weight.sum()); backend.apply([torch.optim.SGD([weight], lr=0.5)])
+        >>> sgd = torch.optim.SGD([weight], lr=0.5)
+        >>> backend.backward(weight.sum(), [sgd], None); backend.apply([sgd])[0].stepped
         True
         >>> backend.calls
         ['backward', 'reduce', 'step_optimizer', 'end_window']
@@ -43,9 +46,15 @@ class Recording(Backend):
     def probe(cls) -> Probe:
         return Probe(True, "always available: a stand-in for tests")
 
-    def backward(self, loss: Tensor) -> None:
+    @contextmanager
+    def micro(self, last: bool) -> Iterator[None]:
+        self.calls.append("micro, last" if last else "micro")
+        yield
+        self.calls.append("micro ends")
+
+    def backward(self, loss: Tensor, optimizers: Sequence[Optimizer], parameters: Sequence[nn.Parameter] | None) -> None:
         self.calls.append("backward")
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
 
     def reduce(self, optimizers: Sequence[Optimizer]) -> None:
         self.calls.append("reduce")
@@ -53,13 +62,13 @@ class Recording(Backend):
     def unscale(self, optimizer: Optimizer) -> None:
         self.calls.append("unscale")
 
-    def step_optimizer(self, optimizer: Optimizer) -> bool:
+    def step_optimizer(self, optimizer: Optimizer) -> StepReport:
         step = self.calls.count("step_optimizer")
         self.calls.append("step_optimizer")
         if step in self._skipped_steps:
-            return False
+            return SKIPPED
         optimizer.step()
-        return True
+        return STEPPED
 
     def end_window(self) -> None:
         self.calls.append("end_window")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 
 import torch
 
-from framework.backends.amp import AMP, DTYPES, best_precision
+from framework.backends.amp import AMP
 from framework.backends.apex import Apex
+from framework.backends.autocast import DTYPES, best_precision
 from framework.backends.base import Backend, Probe
 from framework.backends.plain import Plain
-from framework.backends.xla import XLA
+from framework.backends.xla import XLA, has_torch_tpu, probe_tpu
 from framework.errors import AcceleratorError
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps", "amp", "apex", "tpu")
@@ -47,10 +49,24 @@ def select_backend(accelerator: str | Backend = "auto", precision: str | None = 
                 f"{accelerator.precision}. Leave precision out, or make the backend with it."
             )
         return accelerator
-    device = _device_of(accelerator)
-    if accelerator == "amp":
+    kind, device = _device_of(accelerator)
+    if kind == "apex":
+        return _apex(precision)
+    if device.type == "xla":
+        return XLA(precision=precision or "fp32")
+    if device.type == "tpu" and precision == "fp16":
+        raise AcceleratorError("precision='fp16' is not for a TPU, which computes in bf16. Use precision='bf16'.")
+    if kind == "amp":
         precision = precision or best_precision(device)
     return AMP(device, precision) if precision in DTYPES else Plain(device)
+
+
+def with_precision(backend: Backend, precision: str | None) -> Backend:
+    """Returns a backend on the device of another one, in a precision of its own; None leaves it as it is."""
+    if precision in (None, backend.precision):
+        return backend
+    kind = backend.device.type
+    return select_backend("tpu" if kind in ("xla", "tpu") else str(backend.device), precision)
 
 
 def available_accelerators() -> dict[str, str]:
@@ -64,7 +80,8 @@ def available_accelerators() -> dict[str, str]:
     return {name: "available" if (probe := _probe(name)).ok else probe.reason for name in ACCELERATORS}
 
 
-def _device_of(accelerator: str) -> torch.device:
+def _device_of(accelerator: str) -> tuple[str, torch.device]:
+    """Returns the accelerator without an index, and its device."""
     if not isinstance(accelerator, str):
         raise AcceleratorError(f"accelerator={accelerator!r} is neither a name nor a Backend. {_listing()}")
     indexed = _DEVICE.fullmatch(accelerator)
@@ -81,12 +98,34 @@ def _device_of(accelerator: str) -> torch.device:
         count = torch.cuda.device_count() if name == "cuda" else 1
         if int(indexed[2]) >= count:
             raise AcceleratorError(f"accelerator={accelerator!r}: this machine has {count} {name} device(s), numbered from 0.")
-        return torch.device(accelerator)
-    return torch.device(_best_device() if name in ("auto", "amp") else name)
+        return name, torch.device(accelerator)
+    if name == "tpu":
+        return name, _tpu()
+    if name == "apex":
+        return name, torch.device("cuda")
+    return name, _best_device(tpu=name == "auto") if name in ("auto", "amp") else torch.device(name)
 
 
-def _best_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+def _tpu() -> torch.device:
+    return torch.device("tpu" if has_torch_tpu() else "xla")
+
+
+def _best_device(*, tpu: bool) -> torch.device:
+    if tpu and has_torch_tpu():
+        return torch.device("tpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    if tpu and os.environ.get("PJRT_DEVICE") != "CPU" and XLA.probe().ok:  # that one is for debugging
+        return torch.device("xla")
+    return torch.device("cpu")
+
+
+def _apex(precision: str | None) -> Backend:
+    if precision == "bf16":
+        raise AcceleratorError("precision='bf16' is not for accelerator='apex', which casts to fp16. Use accelerator='amp'.")
+    return Apex("O0" if precision == "fp32" else "O1")
 
 
 def _probe(name: str) -> Probe:
@@ -99,7 +138,7 @@ def _probe(name: str) -> Probe:
     if name == "apex":
         return Apex.probe()
     if name == "tpu":
-        return XLA.probe()
+        return probe_tpu()
     return Probe(True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -32,19 +32,21 @@ def map_tensors(tree: Any, function: Callable[[Tensor], Any]) -> Any:
     return tree
 
 
+def tensors_in(tree: Any) -> Iterator[Tensor]:
+    """Yields the tensors inside tuples, lists and mappings."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping | tuple | list):
+        for item in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from tensors_in(item)
+
+
 def count_samples(batch: Any) -> int:
     """Returns the number of samples in a batch: the first dimension of its first tensor, 1 where there is none."""
     if type(batch) in (tuple, list) and batch and type(batch[0]) is Tensor and batch[0].dim():
         return batch[0].size(0)  # the usual (x, y, ...), each step
-    first = _first_tensor(batch)
+    first = next(tensors_in(batch), None)
     return 1 if first is None or first.dim() == 0 else first.shape[0]
-
-
-def _first_tensor(tree: Any) -> Tensor | None:
-    if isinstance(tree, Tensor):
-        return tree
-    items = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, tuple | list) else ()
-    return next((found for item in items if (found := _first_tensor(item)) is not None), None)
 
 
 def join_trees(trees: Sequence[Any]) -> Any:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from framework.backends.base import Backend
-from framework.backends.step import Place, TrainingStep
 from framework.backends.tree import map_tensors
 from framework.engine.engine import Engine
+from framework.steps.returned_loss import ReturnedLoss
+from framework.steps.step import Place
 
 Device: TypeAlias = str | torch.device | None
 Step: TypeAlias = Callable[[Engine, Any], Any]
@@ -70,7 +71,7 @@ def train_on_pairs(
         iteration = engine.state.iteration
         return Place(first=(iteration - 1) % accumulate == 0, last=iteration % accumulate == 0, size=accumulate)
 
-    step = TrainingStep(backend, {"main": optimizer}, loss_of, place=place if accumulate > 1 else None)
+    step = ReturnedLoss(backend, {"main": optimizer}, loss_of, place=place if accumulate > 1 else None)
     transform = output_transform or _loss_of_output
 
     def train(engine: Engine, batch: Any) -> Any:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from framework.backends.amp import AMP, DTYPES
+from framework.backends.amp import AMP
 from framework.backends.apex import LegacyApex
+from framework.backends.autocast import DTYPES
 from framework.backends.plain import Plain
 from framework.backends.xla import XLA
 from framework.engine.pair_steps import Device, PairForward, Step, evaluate_on_pairs, train_on_pairs
@@ -147,7 +148,7 @@ def supervised_training_step_apex(
         Please install apex from ...
     """
     try:
-        backend = LegacyApex(torch.device(device or "cuda"), optimizer)
+        backend = LegacyApex(torch.device(device or "cuda"))
     except ImportError as error:
         raise ModuleNotFoundError(
             "Please install apex from https://github.com/nvidia/apex to use amp_mode='apex'. NVIDIA removed apex.amp in May 2025 "
@@ -193,7 +194,7 @@ def supervised_training_step_tpu(
         torch_xla cannot be imported, please install PyTorch XLA.
     """
     try:
-        backend = XLA(torch.device(device or "xla"))
+        backend = XLA(torch.device(device) if device else None)
     except ImportError as error:
         raise ModuleNotFoundError("torch_xla cannot be imported, please install PyTorch XLA.") from error
     return train_on_pairs(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
 from numbers import Real
 from time import time
@@ -37,20 +38,19 @@ class Channel:
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self.weights: list[float] = []
+        self.weights: list[Any] = []
         self.total = 0.0
         self.weight = 0.0
 
     def read(self) -> list[float]:
-        """Reads the waiting values, in one go for all that lie on a device, and returns them."""
-        tensors = [value for value in self.values if isinstance(value, Tensor)]
-        read = iter(torch.stack(tensors).tolist() if tensors else ())
-        return [float(next(read)) if isinstance(value, Tensor) else value for value in self.values]
+        """Reads the waiting values and returns them."""
+        return _read(self.values)
 
     def settle(self, values: list[float]) -> float | None:
         """Adds the read values to the sums, forgets them, and returns their mean."""
-        weight = sum(self.weights)
-        total = sum(value * n for value, n in zip(values, self.weights, strict=True) if n)
+        weights = _read(self.weights)
+        weight = sum(weights)
+        total = sum(value * n for value, n in zip(values, weights, strict=True) if n)
         self.values.clear()  # the lists stay the same objects: steps hold their append methods
         self.weights.clear()
         self.total += total
@@ -58,9 +58,18 @@ class Channel:
         return total / weight if weight else None
 
 
+def _read(items: list[Any]) -> list[float]:
+    """Returns numbers, reading those that lie on a device in one go."""
+    tensors = [item for item in items if isinstance(item, Tensor)]
+    if tensors and tensors[0].device.type == "xla":
+        tensors = [tensor.cpu() for tensor in tensors]  # stacked there, each number of them would be compiled anew
+    read = iter(torch.stack(tensors).tolist() if tensors else ())
+    return [float(next(read)) if isinstance(item, Tensor) else item for item in items]
+
+
 def _snapshot(value: Tensor) -> Tensor:
     """Returns a copy, since a parameter or buffer would change before it is read; of one type, so that all can be stacked."""
-    widest = torch.float32 if value.device.type == "mps" else torch.float64
+    widest = torch.float32 if value.device.type in ("mps", "xla", "tpu") else torch.float64
     return value.detach().reshape(()).to(widest, copy=True)
 
 
@@ -71,12 +80,11 @@ class Recorder:
 
     Args:
         stage: put before each name: "train" makes "loss" into "train/loss".
-        reserved: names that only what a step returns may use.
         reads_cost_nothing: read tensors at once, where no device has to be waited for; else they wait for the next `flush`.
 
     Attributes:
         samples: gives the number of samples in the batch at hand, the weight of a value logged without one.
-        reserved: names that only what a step returns may use.
+        paused: nothing is recorded.
         series: the points of each curve.
         latest: the newest mean of each curve.
 
@@ -88,11 +96,13 @@ class Recorder:
         {'train/loss': 3.0}
     """
 
-    def __init__(self, stage: str, reserved: Iterable[str] = (), *, reads_cost_nothing: bool = False) -> None:
+    def __init__(self, stage: str, *, reads_cost_nothing: bool = False) -> None:
         self.stage = stage
         self.samples: Callable[[], int] = lambda: 1
+        self.paused = False
         self._reads_cost_nothing = reads_cost_nothing
-        self.reserved = set(reserved)
+        self._returned: set[str] = set()  # names that only what a step returns may use
+        self._reserved: set[str] = set()  # of those, names that `record` may not use either
         self.series: dict[str, list[Point]] = {}
         self.latest: dict[str, float] = {}
         self._channels: dict[str, Channel] = {}
@@ -100,6 +110,27 @@ class Recorder:
     def channel(self, name: str) -> Channel:
         """Returns the channel of a name, new or not."""
         return self._channels.setdefault(name, Channel())
+
+    def reserve(self, name: str) -> Channel:
+        """Returns the channel of a name that from now on nobody else may use.
+
+        Raises:
+            StepError: something was recorded under it.
+        """
+        if name in self._channels:
+            raise StepError(f"{self.stage}/{name} is recorded twice: by log and as the loss of the step. Rename what is logged.")
+        self._reserved.add(name)
+        self._returned.add(name)
+        return self.channel(name)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Records nothing while the block runs: what is computed there was recorded already."""
+        self.paused = True
+        try:
+            yield
+        finally:
+            self.paused = False
 
     def log(self, name: str, value: Any, n: float | None = None) -> None:
         """Records `value` under `name`.
@@ -114,7 +145,7 @@ class Recorder:
         """
         if not isinstance(name, str) or not name:
             raise StepError(f"log(name, value) needs a non-empty text as name, got {name!r}")
-        if name in self.reserved:
+        if name in self._returned:
             raise StepError(
                 f"log({name!r}, ...): {self.stage}/{name} is recorded from what the step returns. Log under another name."
             )
@@ -126,13 +157,15 @@ class Recorder:
         Raises:
             StepError: not a scalar, or a name under which something was logged.
         """
-        if name not in self.reserved:
-            if name in self._channels:
-                raise StepError(f"{self.stage}/{name} is recorded twice: by log and by what the step returns. Rename one.")
-            self.reserved.add(name)
+        if name in self._reserved or (name not in self._returned and name in self._channels):
+            other = "as its loss" if name in self._reserved else "by log"
+            raise StepError(f"{self.stage}/{name} is recorded twice: {other} and by what the step returns. Rename one.")
+        self._returned.add(name)
         self._keep(name, value, None)
 
     def _keep(self, name: str, value: Any, n: Any) -> None:
+        if self.paused:
+            return
         if isinstance(value, Tensor):
             if value.numel() != 1:
                 raise StepError(f"{name!r} should be a scalar, got a tensor of shape {tuple(value.shape)}. Take its mean() first.")

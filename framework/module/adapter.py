@@ -4,26 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from inspect import isgeneratorfunction
-from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import Tensor
 from torch.optim import Optimizer
 
-from framework.backends.base import Backend, Clip
-from framework.backends.step import TrainingStep
-from framework.backends.tree import count_samples, map_tensors
+from framework.backends.base import Backend
+from framework.backends.clip import Clip
+from framework.backends.tree import count_samples
 from framework.engine.engine import Engine
-from framework.errors import ModuleError
+from framework.errors import ModuleError, SettingError
 from framework.metrics.recorder import Recorder
-from framework.module.declarations import wants_engine
-from framework.module.loss import refuse_non_finite, split_output
+from framework.module.declarations import takes_engine
+from framework.module.forward import LossRecord, returned_loss, yielded_losses
+from framework.module.optimizers import needs_closure
 from framework.module.settings import FitSettings
 from framework.module.step_events import EngineObserver, register_step_events
 from framework.module.window import EpochWindow
+from framework.steps.closure import ClosureStep
+from framework.steps.returned_loss import ReturnedLoss
+from framework.steps.step import Step
+from framework.steps.yielded_losses import YieldedLosses
 
 if TYPE_CHECKING:
     from framework.module.train_module import TrainModule
+
+
+class Parts(NamedTuple):
+    """The parts that train; none of them holds the engine.
+
+    Attributes:
+        step: the training step.
+        window: of accumulated batches, where there is one.
+        losses: the records of the losses met so far.
+    """
+
+    step: Step
+    window: EpochWindow | None
+    losses: list[LossRecord]
 
 
 def make_trainer(
@@ -32,68 +49,93 @@ def make_trainer(
     optimizers: Mapping[str, Optimizer],
     settings: FitSettings,
     recorder: Recorder,
-    on_stepped: Callable[[], None] | None,
-) -> tuple[Engine, TrainingStep, EpochWindow | None]:
-    """Returns the engine that trains `module`, its step, and the window of accumulated batches where there is one.
+    on_stepped: Callable[[str], None] | None,
+) -> tuple[Engine, Parts]:
+    """Returns the engine that trains `module`, and its parts.
 
     Args:
         module: declares `training_step`.
         backend: runs the step.
-        optimizers: stepped together.
+        optimizers: by name.
         settings: what `fit` was told.
-        recorder: takes the loss and the other scalars of each step.
-        on_stepped: called whenever the optimizers really stepped; None where nobody waits for it.
+        recorder: takes the losses and the other scalars of each step.
+        on_stepped: called with the name of each optimizer that really stepped; None where nobody waits for it.
     """
-    if isgeneratorfunction(module.training_step):
-        raise ModuleError(
-            f"{type(module).__name__}.training_step is a generator (it has a yield); fit does not take several losses a step yet. "
-            "Return one loss."
-        )
     window = EpochWindow(settings.accumulate) if settings.accumulate > 1 else None
-    clip = None if settings.clip_norm is None and settings.clip_value is None else Clip(settings.clip_norm, settings.clip_value)
-    forward = _forward(module, backend, recorder, guarded=settings.nan == "stop")
-    step = TrainingStep(backend, optimizers, forward, place=window, clip=clip, on_stepped=on_stepped)
+    losses: list[LossRecord] = []
+    step = _make_step(module, backend, optimizers, settings, recorder, window, on_stepped, losses)
     engine = Engine(step.run)
     register_step_events(engine)
     step.observer = EngineObserver(engine)
     state = engine.state
     recorder.samples = lambda: count_samples(state.batch)
-    return engine, step, window
+    return engine, Parts(step, window, losses)
 
 
-def _forward(
-    module: TrainModule, backend: Backend, recorder: Recorder, guarded: bool
-) -> Callable[[Engine, Any], tuple[Tensor, Any]]:
-    """Returns the function that runs `training_step` and records what it returned: the loss, and the step's output.
+def compiled(step: Callable[..., Any], recorder: Recorder, backend: Backend, options: Mapping[str, Any]) -> Callable[..., Any]:
+    """Returns a step of a module compiled; what it logs into the recorder stays outside of the compiled code."""
+    import torch.compiler  # late, since this wakes the compiler
 
-    Each microsecond here is paid in every step, hence the short cuts for a batch (x, y, ...) and a lone loss.
-    """
-    training_step: Callable[..., Any] = module.training_step
-    with_engine = wants_engine(training_step)
-    reads_cost_nothing = backend.reads_cost_nothing
-    channel = recorder.channel("loss")
-    record_value, record_weight = channel.values.append, channel.weights.append
+    recorder.log = torch.compiler.disable(recorder.log)  # type: ignore[method-assign, no-untyped-call]
+    return backend.compile(step, options)
 
-    def forward(engine: Engine, batch: Any) -> tuple[Tensor, Any]:
-        samples = count_samples(batch)
-        returned = training_step(batch, engine) if with_engine else training_step(batch)
-        if type(returned) is Tensor and returned.requires_grad and returned.dim() == 0:
-            loss, value = returned, returned.detach()
-            output: Any = value
-        else:
-            loss, rest = split_output(returned)
-            value = loss.detach()
-            for name, scalar in rest.items():
-                recorder.record(name, scalar)
-            output = {"loss": value, **map_tensors(rest, Tensor.detach)} if rest else value
-        if reads_cost_nothing:
-            number = value.item()
-            if guarded and not isfinite(number):
-                refuse_non_finite(number, engine.state.iteration, engine.state.epoch)
-            record_value(number)
-        else:
-            record_value(value)
-        record_weight(samples)
-        return loss, output
 
-    return forward
+def _make_step(
+    module: TrainModule,
+    backend: Backend,
+    optimizers: Mapping[str, Optimizer],
+    settings: FitSettings,
+    recorder: Recorder,
+    window: EpochWindow | None,
+    on_stepped: Callable[[str], None] | None,
+    losses: list[LossRecord],
+) -> Step:
+    clip = None if settings.clip_norm is None and settings.clip_value is None else Clip(settings.clip_norm, settings.clip_value)
+
+    def make_record(names: str) -> LossRecord:
+        guarded = settings.nan == "stop"
+        losses.append(LossRecord(recorder, names, reads_cost_nothing=backend.reads_cost_nothing, guarded=guarded))
+        return losses[-1]
+
+    closure = next((name for name, optimizer in optimizers.items() if needs_closure(optimizer)), None)
+    if isgeneratorfunction(module.training_step):
+        _check_generator(module, settings, closure)
+        generator = yielded_losses(takes_engine(module.training_step), recorder, optimizers, make_record)
+        return YieldedLosses(backend, optimizers, generator, place=window, clip=clip, on_stepped=on_stepped)
+    options = settings.compile_options
+    step = takes_engine(module.training_step if options is None else compiled(module.training_step, recorder, backend, options))
+    forward = returned_loss(step, recorder, make_record(""))
+    if closure is not None:
+        _check_closure(backend, optimizers, settings, closure)
+        return ClosureStep(backend, optimizers, forward, recorder.pause, clip=clip, on_stepped=on_stepped)
+    return ReturnedLoss(backend, optimizers, forward, place=window, clip=clip, on_stepped=on_stepped)
+
+
+def _check_generator(module: TrainModule, settings: FitSettings, closure: str | None) -> None:
+    name = type(module).__name__
+    if settings.compile_options is not None:
+        raise SettingError(
+            f"compile={settings.compile!r}: {name}.training_step yields its losses, which cannot be compiled. Leave compile out, "
+            "or call compile() on the networks inside the module."
+        )
+    if closure is not None:
+        raise ModuleError(
+            f"{name}.training_step yields its losses, but the optimizer {closure!r} needs a closure that computes the loss several "
+            "times. Return one loss, or use an optimizer that steps without a closure."
+        )
+
+
+def _check_closure(backend: Backend, optimizers: Mapping[str, Optimizer], settings: FitSettings, closure: str) -> None:
+    kind = type(optimizers[closure]).__name__
+    what = f"The optimizer {closure!r} ({kind}) needs a closure that computes the loss several times a step"
+    if len(optimizers) > 1:
+        raise ModuleError(f"{what}, so it has to be the only one; got {', '.join(map(repr, optimizers))}.")
+    if settings.accumulate > 1:
+        raise SettingError(
+            f"{what}, which accumulate={settings.accumulate} does not allow. Leave accumulate out and use larger batches."
+        )
+    if not backend.takes_closure:
+        raise SettingError(
+            f"{what}, which the gradient scaler of {backend.name} in {backend.precision} does not allow. Use "
+            "precision='fp32' or 'bf16'."
+        )

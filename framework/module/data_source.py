@@ -66,7 +66,7 @@ def check_data(data: Any, argument: str) -> Iterable[Any]:
     if isinstance(data, tuple) and data and all(isinstance(item, Tensor) or hasattr(item, "__array__") for item in data):
         raise DataError(
             f"{argument} is one tuple of {len(data)} tensors or arrays, which looks like one batch or a whole data set. Write "
-            f"{argument}=[data] for one batch, or DataLoader(TensorDataset(*data), batch_size=32)."
+            f"{argument}=[data] for one batch, list(data) if each is a batch, or DataLoader(TensorDataset(*data), batch_size=32)."
         )
     if isinstance(data, Tensor | str | bytes | Mapping) or hasattr(data, "__array__"):
         raise DataError(

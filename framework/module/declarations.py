@@ -48,10 +48,10 @@ def check_declarations(cls: type, names: Iterable[str]) -> None:
             _check_name(cls, name)
 
 
-def wants_engine(step: Callable[..., Any]) -> bool:
-    """Tells whether a step, bound to its module, was declared with `engine` as second argument."""
+def takes_engine(step: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """Returns a step, bound to its module, as a function of (batch, engine), whether or not it was declared with the engine."""
     names = list(signature_of(step).parameters)
-    return len(names) > 1 and _is_engine(names[1])
+    return step if len(names) > 1 and _is_engine(names[1]) else lambda batch, engine: step(batch)
 
 
 def _check_form(cls: type, name: str, declared: Any) -> None:

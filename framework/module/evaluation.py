@@ -17,7 +17,7 @@ from framework.errors import DataError, StepError
 from framework.metrics.metric_set import MetricSet
 from framework.metrics.recorder import Recorder
 from framework.module.data_source import Limited, length_of, name_of
-from framework.module.declarations import wants_engine
+from framework.module.declarations import takes_engine
 from framework.module.hooks import register_hooks
 from framework.seeding import RandomStream
 
@@ -34,17 +34,27 @@ class Evaluation:
         stage: put before each result: "val", "val/name" or "test".
         handlers: objects whose `on_evaluation_<event>` hooks run as well.
         seed: of the random stream of the evaluation.
+        compiled: compiles a step that logs into a recorder; None for not compiled.
     """
 
-    def __init__(self, module: TrainModule, backend: Backend, stage: str, handlers: Sequence[Any] = (), seed: int = 0) -> None:
+    def __init__(
+        self,
+        module: TrainModule,
+        backend: Backend,
+        stage: str,
+        handlers: Sequence[Any] = (),
+        seed: int = 0,
+        compiled: Callable[[Callable[..., Any], Recorder], Callable[..., Any]] | None = None,
+    ) -> None:
         self.stage = stage
         self._module = module
         self._backend = backend
         self._seed = seed
         self._recorder = Recorder(stage, reads_cost_nothing=backend.reads_cost_nothing)
         self._metrics = MetricSet(module.configure_metrics(), backend.device)
-        step = backend.autocast(takes_engine(module.evaluation_step))
-        self.engine = Engine(_process(step, self._recorder, self._metrics))
+        evaluation_step = module.evaluation_step if compiled is None else compiled(module.evaluation_step, self._recorder)
+        step = backend.autocast(takes_engine(evaluation_step))
+        self.engine = Engine(_process(step, self._recorder, self._metrics, backend.mark_step))
         state = self.engine.state
         self._recorder.samples = lambda: count_samples(state.batch)
         for target in (*handlers, module):
@@ -64,9 +74,12 @@ class Evaluation:
         self._recorder.clear()
         with evaluating(self._module, self._recorder, RandomStream(self._seed)):
             run_once(self.engine, self._backend, data, limit, self.stage)
+            computed = self._metrics.compute()
+            if self._backend.mark_step is not None:
+                self._backend.mark_step()  # else the rest of that is recorded with the next training step, which is compiled anew
         self._recorder.flush(self.engine.state.iteration, self.engine.state.epoch)
         results = self._recorder.means()
-        for name, value in self._metrics.compute().items():
+        for name, value in computed.items():
             key = f"{self.stage}/{name}"
             if key in results:
                 raise StepError(f"{key} is recorded twice: as a metric and by log or the mapping of evaluation_step. Rename one.")
@@ -84,6 +97,7 @@ def evaluating(module: TrainModule, recorder: Recorder | None, stream: RandomStr
             yield
         finally:
             restore_modes(modes)
+            torch.clear_autocast_cache()  # torch 2.9 would lose gradients of weights cast here, if a step evaluates
 
 
 def restore_modes(modes: Mapping[nn.Module, bool]) -> None:
@@ -146,12 +160,9 @@ def named_if_empty(what: str, data: Any, feed: Any) -> Iterator[None]:
         ) from error
 
 
-def takes_engine(step: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """Returns the step as a function of (batch, engine), whether or not it was declared with the engine."""
-    return step if wants_engine(step) else lambda batch, engine: step(batch)
-
-
-def _process(step: Callable[[Any, Any], Any], recorder: Recorder, metrics: MetricSet) -> Callable[[Engine, Any], Any]:
+def _process(
+    step: Callable[[Any, Any], Any], recorder: Recorder, metrics: MetricSet, mark_step: Callable[[], None] | None
+) -> Callable[[Engine, Any], Any]:
     def evaluate_batch(engine: Engine, batch: Any) -> Any:
         output = step(batch, engine)
         if isinstance(output, Mapping):
@@ -171,6 +182,8 @@ def _process(step: Callable[[Any, Any], Any], recorder: Recorder, metrics: Metri
                     recorder.record(name, value)
         elif output is not None:
             metrics.update(output)
+        if mark_step is not None:
+            mark_step()
         return output
 
     return evaluate_batch

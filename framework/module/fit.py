@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,7 @@ from framework.engine.signature import accepts
 from framework.errors import DataError, ModuleError, SettingError
 from framework.handlers.progress import Progress
 from framework.metrics.recorder import Recorder
-from framework.module.adapter import make_trainer
+from framework.module.adapter import compiled, make_trainer
 from framework.module.data_source import check_data, is_one_shot, length_of
 from framework.module.evaluation import Evaluation, logging_to, named_if_empty, raise_taken, restore_modes
 from framework.module.hooks import check_hooks, register_hooks
@@ -51,27 +52,30 @@ def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettin
 def _train(
     module: TrainModule, backend: Backend, train: Iterable[Any] | None, val: Mapping[str, Iterable[Any]], settings: FitSettings
 ) -> FitResult:
-    backend.place(module)
+    replaced = backend.place(module)
     optimizers = named_optimizers(module.configure_optimizers(), type(module).__name__)
-    backend.adopt(module, optimizers)
+    backend.adopt(module, optimizers, replaced)
     length = _epoch_length(train, settings)
     schedules = _schedules(module, optimizers, _total_steps(settings, length))
     if schedules.monitored and not val:
         monitor = schedules.monitored[0][1]
         raise DataError(f"Schedule(monitor={monitor!r}) needs val_data, without which it would never step. Give val_data to fit.")
-    recorder = Recorder("train", reserved=("loss",), reads_cost_nothing=backend.reads_cost_nothing)
+    recorder = Recorder("train", reads_cost_nothing=backend.reads_cost_nothing)
     seed = torch.initial_seed() if settings.seed is None else settings.seed
+    compiles = None if settings.compile_options is None else partial(compiled, backend=backend, options=settings.compile_options)
     evaluations = [
-        (Evaluation(module, backend, stage, settings.handlers, seed), data, settings.limit_val_batches)
+        (Evaluation(module, backend, stage, settings.handlers, seed, compiles), data, settings.limit_val_batches)
         for stage, data in val.items()
     ]
     run = Run(module, recorder, schedules, evaluations, settings, None if train is None else backend.feed(train), length)
-    on_stepped = run.step_schedules if schedules.by_step else None
-    engine, run.step, run.window = make_trainer(module, backend, optimizers, settings, recorder, on_stepped)
+    on_stepped = schedules.step_after if schedules.by_step else None
+    engine, run.parts = make_trainer(module, backend, optimizers, settings, recorder, on_stepped)
+    counter = run.parts.step.counter
     engine.state.stage = "train"
     engine.state.seed = seed
     engine.state.optimizers = optimizers
-    engine.state.optimizer_steps = run.step.steps
+    engine.state.optimizer_steps = counter.steps
+    engine.state.grad_norms = counter.grad_norms
     _register(engine, run, module, settings)
     module._backend = backend
     with logging_to(module, recorder):
@@ -226,14 +230,7 @@ def _schedules(module: TrainModule, optimizers: Mapping[str, Any], total_steps: 
     configure = module.configure_schedulers
     knows_total = accepts(configure, ("optimizers", "total_steps"), {})
     configured = configure(optimizers, total_steps) if knows_total else configure(optimizers)  # type: ignore[call-arg]
-    schedules = Schedules(configured, type(module).__name__)
-    for scheduler in schedules.all:
-        if not any(scheduler.optimizer is optimizer for optimizer in optimizers.values()):
-            raise ModuleError(
-                f"{type(module).__name__}.configure_schedulers: {type(scheduler).__name__} was made for an optimizer that fit does "
-                "not step. Make it from the optimizers it is given: configure_schedulers(self, optimizers), optimizers['main']."
-            )
-    return schedules
+    return Schedules(configured, optimizers, type(module).__name__)
 
 
 @contextmanager

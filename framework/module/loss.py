@@ -2,63 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import isfinite
+from collections.abc import Collection, Mapping
+from math import inf, isfinite
+from numbers import Real
+from types import GeneratorType
 from typing import Any
 
 from torch import Tensor
 
 from framework.errors import NonFiniteError, StepError
+from framework.steps.update import SummedLoss
 
 _ALLOWED = "training_step should return the loss as a scalar tensor, or a mapping with it under 'loss' and other scalars beside it"
+_YIELDED = (
+    "training_step should yield (name, loss): the name of an optimizer, or a tuple of names, and a scalar tensor or "
+    "{'loss': sum, 'n': count}"
+)
 _HINTS = {
     tuple: " Return {'loss': loss, 'name': scalar}.",
     int: " A number has no gradients: leave .item() out.",
     float: " A number has no gradients: leave .item() and float() out.",
+    GeneratorType: " To pass its losses on write `yield from`; a decorator that hides a generator function has to go.",
 }
 
 
-def split_output(returned: Any) -> tuple[Tensor, Mapping[str, Any]]:
+def split_output(returned: Any) -> tuple[Tensor | SummedLoss, Mapping[str, Any]]:
     """Returns the loss, and the other scalars by name.
 
     Raises:
-        StepError: anything but a scalar tensor with gradients, or a mapping that has one under "loss".
+        StepError: anything but a scalar tensor with gradients, or a mapping that has one under "loss" and, where it is a sum, the
+            count of what it is summed over under "n".
     """
     if isinstance(returned, Mapping):
         if "loss" not in returned:
             raise StepError(f"{_ALLOWED}; got a mapping without 'loss', with the keys {list(returned)}.")
-        if "n" in returned:
-            raise StepError("training_step returned the key 'n', which is kept for sample counts; record it under another name.")
-        rest = {name: value for name, value in returned.items() if name != "loss"}
-        return _checked(returned["loss"]), rest
-    return _checked(returned), {}
+        rest = {name: value for name, value in returned.items() if name not in ("loss", "n")}
+        loss = _checked(returned["loss"], _ALLOWED)
+        return SummedLoss(loss, _count(returned["n"])) if "n" in returned else loss, rest
+    return _checked(returned, _ALLOWED), {}
 
 
-def _checked(loss: Any) -> Tensor:
+def split_yielded(yielded: Any, optimizers: Collection[str]) -> tuple[tuple[str, ...], Tensor | SummedLoss]:
+    """Returns the names of the optimizers, and the loss.
+
+    Raises:
+        StepError: anything but a pair of those.
+    """
+    if not isinstance(yielded, tuple) or len(yielded) != 2:
+        raise StepError(f"{_YIELDED}; got {_came(yielded)}.")
+    name, loss = yielded
+    names = name if isinstance(name, tuple) else (name,)
+    for each in names:
+        if not isinstance(each, str) or each not in optimizers:
+            known = ", ".join(map(repr, optimizers))
+            raise StepError(f"{_YIELDED}; got the name {each!r}. The optimizers are {known}.")
+    if not names or len(set(names)) < len(names):
+        raise StepError(f"{_YIELDED}; got the names {names!r}.")
+    if isinstance(loss, Mapping) and set(loss) == {"loss", "n"}:
+        return names, SummedLoss(_checked(loss["loss"], _YIELDED), _count(loss["n"]))
+    return names, _checked(loss, _YIELDED)
+
+
+def split_end(returned: Any) -> Mapping[str, Any]:
+    """Returns what a generator returned at its end: other scalars by name, or nothing.
+
+    Raises:
+        StepError: neither None nor a mapping.
+    """
+    if returned is None:
+        return {}
+    if not isinstance(returned, Mapping):
+        raise StepError(
+            f"A training_step that yields its losses should return nothing or a mapping of other scalars; got {_came(returned)}."
+        )
+    return returned
+
+
+def _count(n: Any) -> float | Tensor:
+    right = "'n' beside 'loss' should be the number of things that the loss is a sum over"
+    if isinstance(n, Tensor):
+        if n.numel() != 1:
+            raise StepError(f"{right}; got a tensor of shape {tuple(n.shape)}.")
+        count = n.detach().reshape(())
+        return _count(count.item()) if n.device.type == "cpu" else count
+    if isinstance(n, bool) or not isinstance(n, Real) or not 0 <= float(n) < inf:
+        raise StepError(f"{right}; got {n!r} ({type(n).__name__}).")
+    return float(n)
+
+
+def _came(value: Any) -> str:
+    return (
+        f"{value!r} ({type(value).__name__})"
+        if isinstance(value, int | float | str) or value is None
+        else f"a {type(value).__name__}"
+    )
+
+
+def _checked(loss: Any, allowed: str) -> Tensor:
     if loss is None:
-        raise StepError(f"{_ALLOWED}; got None. Did you forget to return it?")
+        raise StepError(f"{allowed}; got None. Did you forget to return it?")
     if not isinstance(loss, Tensor):
-        came = f"{loss!r} ({type(loss).__name__})" if isinstance(loss, int | float | str) else f"a {type(loss).__name__}"
-        raise StepError(f"{_ALLOWED}; got {came}.{_HINTS.get(type(loss), '')}")
+        raise StepError(f"{allowed}; got {_came(loss)}.{_HINTS.get(type(loss), '')}")
     if loss.dim() != 0:
-        raise StepError(f"{_ALLOWED}; got a tensor of shape {tuple(loss.shape)}. Reduce it with .mean() or .sum().")
+        raise StepError(f"{allowed}; got a tensor of shape {tuple(loss.shape)}. Reduce it with .mean() or .sum().")
     if not loss.requires_grad:
         raise StepError(
-            f"{_ALLOWED}; got a loss without gradients (requires_grad is False). It is detached: look for .detach(), .item(), "
+            f"{allowed}; got a loss without gradients (requires_grad is False). It is detached: look for .detach(), .item(), "
             "torch.no_grad(), or parameters that are all frozen."
         )
     return loss
 
 
-def refuse_non_finite(value: float, iteration: int, epoch: int) -> None:
-    """Raises if the loss of an iteration is NaN or infinite.
+def refuse_non_finite(value: float, iteration: int, epoch: int, optimizers: str = "") -> None:
+    """Raises if a loss is NaN or infinite.
+
+    Args:
+        value: the loss.
+        iteration, epoch: where it came up.
+        optimizers: those that the loss is for, where there are several losses.
 
     Raises:
         NonFiniteError: naming the iteration.
     """
     if not isfinite(value):
         raise NonFiniteError(
-            f"The loss is {value} in iteration {iteration} (epoch {epoch}). Look at the learning rate, at the batch for NaN or "
-            "infinite inputs, and at logarithms and divisions; clip_norm=1.0 limits exploding gradients. "
-            "nan='ignore' trains on regardless."
+            f"The loss{f' for {optimizers!r}' if optimizers else ''} is {value} in iteration {iteration} (epoch {epoch}). "
+            "Look at the learning rate, at the batch for NaN or infinite inputs, and at logarithms and divisions; "
+            "clip_norm=1.0 limits exploding gradients. nan='ignore' trains on regardless."
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import Parameter, signature
 from typing import Any
 
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 
 from framework.errors import ModuleError
 
@@ -21,7 +22,7 @@ def named_optimizers(configured: Any, owner: str) -> dict[str, Optimizer]:
         owner: the module's class name, for the message.
 
     Raises:
-        ModuleError: neither an optimizer nor a mapping of optimizers, or one that needs a closure.
+        ModuleError: neither an optimizer nor a mapping of optimizers.
     """
     optimizers = {LONE: configured} if isinstance(configured, Optimizer) else configured
     if not isinstance(optimizers, Mapping) or not optimizers:
@@ -33,9 +34,10 @@ def named_optimizers(configured: Any, owner: str) -> dict[str, Optimizer]:
     for name, optimizer in optimizers.items():
         if not isinstance(optimizer, Optimizer):
             raise ModuleError(f"{owner}.configure_optimizers: {name!r} should be a torch optimizer, got {optimizer!r}.")
-        if isinstance(optimizer, LBFGS):
-            raise ModuleError(
-                f"{owner}.configure_optimizers: {name!r} is LBFGS, which needs a closure; fit does not run closures yet. "
-                "Use another optimizer."
-            )
     return dict(optimizers)
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Tells whether an optimizer computes the loss itself: its `step` cannot be called without a closure. LBFGS is such a one."""
+    closure = signature(type(optimizer).step).parameters.get("closure")  # Apex replaces the method of the object
+    return closure is not None and closure.default is Parameter.empty

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +11,8 @@ from framework.backends.base import Backend
 from framework.engine.engine import Engine
 from framework.engine.events import Events
 from framework.module.data_source import Limited, length_of
-from framework.module.evaluation import evaluating, named_if_empty, raise_taken, takes_engine
+from framework.module.declarations import takes_engine
+from framework.module.evaluation import evaluating, named_if_empty, raise_taken
 from framework.module.hooks import register_hooks
 from framework.seeding import RandomStream
 
@@ -30,7 +31,7 @@ def predict_batches(module: TrainModule, data: Iterable[Any], backend: Backend, 
     """
     backend.place(module)
     step = backend.autocast(takes_engine(module.prediction_step))
-    engine = Engine(lambda engine, batch: backend.to_host(step(batch, engine)))
+    engine = Engine(_process(step, backend))
     register_hooks(engine, module, evaluation=True)
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: engine.interrupt())
     engine.state.stage = "predict"
@@ -47,3 +48,13 @@ def predict_batches(module: TrainModule, data: Iterable[Any], backend: Backend, 
             return
         done = engine.state.iteration
         yield engine.state.output
+
+
+def _process(step: Callable[[Any, Any], Any], backend: Backend) -> Callable[[Engine, Any], Any]:
+    def predict_batch(engine: Engine, batch: Any) -> Any:
+        output = step(batch, engine)
+        if backend.mark_step is not None:
+            backend.mark_step()  # once for all tensors of the output
+        return backend.to_host(output)
+
+    return predict_batch

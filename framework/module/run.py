@@ -6,17 +6,16 @@ from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from framework.backends.step import TrainingStep
 from framework.engine.engine import Engine
 from framework.errors import DataError
 from framework.metrics.recorder import Recorder
+from framework.module.adapter import Parts
 from framework.module.data_source import Limited
 from framework.module.evaluation import Evaluation
 from framework.module.loss import refuse_non_finite
 from framework.module.result import FitResult
 from framework.module.schedules import Schedules
 from framework.module.settings import FitSettings
-from framework.module.window import EpochWindow
 
 if TYPE_CHECKING:
     from framework.module.train_module import TrainModule
@@ -29,13 +28,12 @@ class Run:
         recorder: what steps and `log` record.
         evaluations: each with its data and its limit of batches.
         data: what the engine iterates over.
-        step, window: the training step and its window of accumulated batches.
+        parts: those that train.
         history: one row an epoch or validation.
         epoch_length: batches an epoch, None where the data does not know.
     """
 
-    step: TrainingStep
-    window: EpochWindow | None
+    parts: Parts
 
     def __init__(
         self,
@@ -71,35 +69,27 @@ class Run:
         self._module.train()
         state = engine.state
         if state.epoch > 1:  # after an epoch that was broken off without EPOCH_COMPLETED
-            self.recorder.flush(state.iteration, state.epoch - 1)
+            self._read(state.iteration, state.epoch - 1)
             self.recorder.clear()
         self._epoch_began, self._epoch_start = perf_counter(), state.iteration
         if self.one_pass and self.data is not None:
             state.epoch_length = self.epoch_length
             engine.set_data(self.data)
-        if self.window is not None:
+        if self.parts.window is not None:
             max_iters = self._settings.max_iters
             ends = (state.epoch_length, None if max_iters is None else max_iters - state.iteration)
-            self.window.begin_epoch(min((end for end in ends if end is not None), default=None))
-
-    def step_schedules(self) -> None:
-        """Steps the schedules that follow each step that the optimizers really made."""
-        for scheduler in self._schedules.by_step:
-            scheduler.step()
+            self.parts.window.begin_epoch(min((end for end in ends if end is not None), default=None))
 
     def read_values(self, engine: Engine) -> None:
         """Reads what was recorded since the last time, all at once, and looks for a loss that is not finite."""
-        state = engine.state
-        losses = self.recorder.flush(state.iteration, state.epoch).get("loss", ())
-        if self._settings.nan == "stop":
-            for iteration, loss in enumerate(losses, start=state.iteration - len(losses) + 1):
-                refuse_non_finite(loss, iteration, state.epoch)
+        self._read(engine.state.iteration, engine.state.epoch)
 
     def close_window(self, engine: Engine) -> None:
         """Steps with the gradients of a window that the end of the data, or of the run, cut short."""
-        if self.window is not None and self.window.taken:
-            taken, self.window.taken = self.window.taken, 0
-            self.step.finish_short_window(self.window.size, taken)
+        window = self.parts.window
+        if window is not None and window.taken:
+            window.taken = 0
+            self.parts.step.finish_window()
 
     def summarise_epoch(self, engine: Engine) -> None:
         """Writes the means of the epoch into `state.metrics` and opens its row of the history."""
@@ -109,10 +99,8 @@ class Run:
         self._open_row(engine)
 
     def step_epoch_schedules(self) -> None:
-        """Steps the schedules that count epochs, unless a gradient scaler has skipped every step so far."""
-        if any(self.step.steps.values()):
-            for scheduler in self._schedules.by_epoch:
-                scheduler.step()
+        """Steps the schedules that count epochs, unless a gradient scaler has skipped every step of their optimizer so far."""
+        self._schedules.step_epoch(self.parts.step.counter.steps)
 
     def validate(self, engine: Engine) -> None:
         """Evaluates, once an iteration however many events ask, and steps the schedules that wait for one of the results."""
@@ -182,6 +170,14 @@ class Run:
         status, reason = self._ended or self._ending(engine)
         state.batch = state.output = state.dataloader = None
         return FitResult(status, reason, state, dict(state.metrics), self.history, self.recorder.series)
+
+    def _read(self, iteration: int, epoch: int) -> None:
+        self.parts.step.counter.settle()
+        read = self.recorder.flush(iteration, epoch)
+        found = [bad for record in self.parts.losses if (bad := record.check(read.get(record.name, ()))) is not None]
+        if found:
+            first, value, optimizers = min(found)
+            refuse_non_finite(value, first, epoch, optimizers)
 
     def _ending(self, engine: Engine) -> tuple[str, str]:
         state, settings = engine.state, self._settings

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from framework.errors import ModuleError
@@ -55,26 +56,56 @@ class Schedules:
 
     Args:
         configured: what `configure_schedulers` returned.
+        optimizers: those of the run, by name.
         owner: the module's class name, for messages.
 
+    Attributes:
+        by_step, by_epoch: (name of the optimizer, scheduler) of those that follow its steps, or count epochs.
+        monitored: (scheduler, name of the metric) of those that wait for one.
+
     Raises:
-        ModuleError: not None, a scheduler, a `Schedule`, or a mapping of those.
+        ModuleError: not None, a scheduler, a `Schedule`, or a mapping of those; or made for another optimizer.
     """
 
-    def __init__(self, configured: Any, owner: str) -> None:
+    def __init__(self, configured: Any, optimizers: Mapping[str, Optimizer], owner: str) -> None:
         given = [] if configured is None else configured.values() if isinstance(configured, Mapping) else [configured]
-        schedules = []
+        self.by_step: list[tuple[str, LRScheduler]] = []
+        self.by_epoch: list[tuple[str, LRScheduler]] = []
+        self.monitored: list[tuple[LRScheduler, str]] = []
         for schedule in given:
             if not isinstance(schedule, Schedule | LRScheduler):
                 raise ModuleError(
                     f"{owner}.configure_schedulers should return nothing, a torch scheduler, a Schedule, or a mapping of those; "
                     f"got {schedule!r} ({type(schedule).__name__})."
                 )
-            schedules.append(schedule if isinstance(schedule, Schedule) else Schedule(schedule))
-        self.all = [schedule.scheduler for schedule in schedules]
-        self.by_step = [schedule.scheduler for schedule in schedules if schedule.every == "step"]
-        self.by_epoch = [schedule.scheduler for schedule in schedules if schedule.every == "epoch" and schedule.monitor is None]
-        self.monitored = [(schedule.scheduler, schedule.monitor) for schedule in schedules if schedule.monitor is not None]
+            self._add(schedule if isinstance(schedule, Schedule) else Schedule(schedule), optimizers, owner)
+
+    def _add(self, schedule: Schedule, optimizers: Mapping[str, Optimizer], owner: str) -> None:
+        scheduler = schedule.scheduler
+        name = next((name for name, optimizer in optimizers.items() if scheduler.optimizer is optimizer), None)
+        if name is None:
+            raise ModuleError(
+                f"{owner}.configure_schedulers: {type(scheduler).__name__} was made for an optimizer that fit does not step. Make "
+                "it from the optimizers it is given: configure_schedulers(self, optimizers), optimizers['main']."
+            )
+        if schedule.monitor is not None:
+            self.monitored.append((scheduler, schedule.monitor))
+        elif schedule.every == "step":
+            self.by_step.append((name, scheduler))
+        else:
+            self.by_epoch.append((name, scheduler))
+
+    def step_after(self, optimizer: str) -> None:
+        """Steps the schedules that follow each step of an optimizer."""
+        for name, scheduler in self.by_step:
+            if name == optimizer:
+                scheduler.step()
+
+    def step_epoch(self, steps: Mapping[str, int]) -> None:
+        """Steps the schedules that count epochs, but those whose optimizer has not stepped yet, by `steps`."""
+        for name, scheduler in self.by_epoch:
+            if steps[name]:
+                scheduler.step()
 
     def step_monitored(self, produced: Mapping[str, Any]) -> None:
         """Steps the schedules that wait for a metric with what an evaluation has just produced.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ class FitSettings:
     accumulate: int
     clip_norm: float | None
     clip_value: float | None
+    compile: bool | Mapping[str, Any]
     seed: int | None
     deterministic: bool
     nan: str
@@ -56,10 +57,20 @@ class FitSettings:
             )
         if not isinstance(self.validate_every, str | EventsList) and not hasattr(self.validate_every, "name"):
             whole("validate_every", self.validate_every, hint="epochs, or an event such as Events.ITERATION_COMPLETED(every=500)")
+        if not isinstance(self.compile, bool | Mapping):
+            raise SettingError(
+                f"compile={self.compile!r}: compile should be True, False, or options of torch.compile such as {{'mode': "
+                f"'max-autotune'}}; got {type(self.compile).__name__}."
+            )
         if self.nan not in ("stop", "ignore"):
             raise SettingError(f"nan={self.nan!r} is unknown: it is 'stop' or 'ignore'.")
         if isinstance(self.handlers, str) or not isinstance(self.handlers, Sequence):
             raise SettingError(f"handlers should be a list of objects with on_<event> methods, got {self.handlers!r}.")
+
+    @property
+    def compile_options(self) -> Mapping[str, Any] | None:
+        """Options of torch.compile, None where nothing is compiled."""
+        return self.compile if isinstance(self.compile, Mapping) else {} if self.compile else None
 
 
 def whole(name: str, value: Any, *, least: int = 1, most: int | None = None, optional: bool = False, hint: str = "") -> None:

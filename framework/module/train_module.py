@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from framework.backends.base import Backend
-from framework.backends.selector import select_backend
+from framework.backends.selector import select_backend, with_precision
 from framework.backends.tree import join_trees
 from framework.engine.events import EventEnum, EventLike
 from framework.errors import ModuleError, StepError
@@ -78,7 +78,9 @@ class TrainModule(nn.Module):
     def training_step(self, batch: Any) -> Any:
         """Returns the loss of a batch: a scalar tensor, or a mapping with it under "loss" and other scalars, which are recorded.
 
-        May be declared `(self, batch, engine)`.
+        With "n" in the mapping the loss is a sum over n things; accumulated, all sums are divided by all n. For several optimizers
+        it may be a generator that yields (name, loss): each is a backward pass for the parameters of that optimizer and a step of
+        it; a mapping returned at the end is recorded. May be declared `(self, batch, engine)`.
         """
         raise NotImplementedError
 
@@ -102,8 +104,8 @@ class TrainModule(nn.Module):
 
         Args:
             optimizers: by name; a lone one is "main".
-            total_steps: optimizer steps of the whole run, None where the length of the data is unknown. May be left out of the
-                declaration.
+            total_steps: windows of the whole run, which is the number of steps of an optimizer that steps once in each; None where
+                the length of the data is unknown. May be left out of the declaration.
         """
         return None
 
@@ -130,6 +132,7 @@ class TrainModule(nn.Module):
         accumulate: int = 1,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        compile: bool | Mapping[str, Any] = False,  # noqa: A002  # the field's word for it
         seed: int | None = None,
         deterministic: bool = False,
         nan: str = "stop",
@@ -143,17 +146,17 @@ class TrainModule(nn.Module):
             val_data: batches to evaluate on, or a mapping from names to batches.
             max_epochs: epochs to train, at most.
             max_iters: batches to train on, at most, over all epochs. One of the two is needed.
-            epoch_length: batches an epoch; the data carries over from epoch to epoch. One pass over the data by default.
+            epoch_length: batches an epoch; the data carries over from epoch to epoch. By default one pass over the data.
             validate_every: epochs between evaluations on `val_data`, or an event such as `Events.ITERATION_COMPLETED(every=500)`.
             limit_train_batches, limit_val_batches: batches to use of each pass, at most.
             log_every: iterations between two points of the curves. Values are read off the device together, then.
             accelerator: "auto", "cpu", "cuda", "cuda:1", "mps", "amp", "apex", "tpu", or a `Backend`.
             precision: "fp32", "bf16" or "fp16"; None for the accelerator's own.
-            accumulate: batches whose gradients make one optimizer step. Windows start anew with each epoch; the last one may be
-                short and is divided by its real size.
-            clip_norm: largest 2-norm of all gradients together.
+            accumulate: batches whose gradients make one step. The last window of an epoch may be short; its real size counts.
+            clip_norm: largest 2-norm of the gradients of a step together. `engine.state.grad_norms` has the norms before.
             clip_value: largest absolute value of each entry of a gradient.
-            seed: seeds python, numpy and torch first. The weights made before are as they are: call `seed_all` to fix those too.
+            compile: compiles the training and the evaluation step with `torch.compile`; a mapping gives it options.
+            seed: seeds python, numpy and torch first. To fix the weights too, call `seed_all` before they are made.
             deterministic: lets torch use deterministic algorithms only.
             nan: "stop" raises on a loss that is not finite, on the CPU before the step, elsewhere within `log_every` iterations;
                 "ignore" trains on.
@@ -180,6 +183,7 @@ class TrainModule(nn.Module):
             accumulate=accumulate,
             clip_norm=clip_norm,
             clip_value=clip_value,
+            compile=compile,
             seed=seed,
             deterministic=deterministic,
             nan=nan,
@@ -224,20 +228,17 @@ class TrainModule(nn.Module):
     ) -> Any:
         """Returns what `prediction_step` gives for all batches, on the CPU, joined along the first dimension.
 
-        Args:
-            data: batches.
-            accelerator, precision, limit_batches: as in `evaluate`.
+        Arguments as in `evaluate`. Random numbers follow from torch's seed, the same in each call; `seed_all` gives others.
 
         Raises:
             FrameworkError: a mistake in the arguments or the data.
 
         Example:
-            >>> import torch
             >>> from framework import TrainModule
             >>> class Double(TrainModule):
             ...     def forward(self, x):
             ...         return 2 * x
-            >>> Double().predict([torch.ones(2), torch.ones(1)])
+            >>> import torch; Double().predict([torch.ones(2), torch.ones(1)])
             tensor([2., 2., 2.])
         """
         outputs = list(self.predict_batches(data, accelerator=accelerator, precision=precision, limit_batches=limit_batches))
@@ -291,7 +292,7 @@ class TrainModule(nn.Module):
 
     def _backend_for(self, accelerator: str | Backend | None, precision: str | None) -> Backend:
         if accelerator is None and self._backend is not None:
-            return self._backend if precision is None else select_backend(str(self._backend.device), precision)
+            return with_precision(self._backend, precision)
         return select_backend("auto" if accelerator is None else accelerator, precision)
 
     def __getstate__(self) -> dict[str, Any]:  # a copy made in a hook is no part of the run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from framework.backends.step import Place
+from framework.steps.step import Place
 
 
 class EpochWindow:

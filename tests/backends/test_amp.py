@@ -5,14 +5,14 @@ from torch.nn import functional as F
 
 from framework import AMP, ModuleError, select_backend
 from framework.backends import Clip
-from framework.backends.amp import best_precision
-from framework.backends.step import TrainingStep
+from framework.backends.report import STEPPED
+from framework.steps.returned_loss import ReturnedLoss
 
 CPU = torch.device("cpu")
 
 
 def step_of(backend, net, optimizers, clip=None, on_stepped=None):
-    return TrainingStep(
+    return ReturnedLoss(
         backend,
         optimizers,
         lambda engine, batch: (F.mse_loss(net(batch[0]), batch[1]) * batch[2], None),
@@ -29,28 +29,9 @@ def same(first, second):
     return all(torch.equal(*pair) for pair in zip(first, second, strict=True))
 
 
-def test_the_forward_pass_runs_in_the_lower_precision():
-    for precision, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
-        backend = AMP.__new__(AMP)
-        backend.device, backend.precision = CPU, precision
-        forward = backend.autocast(lambda x: x @ x)
-        assert forward(torch.ones(2, 2)).dtype is dtype
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is torch.float32
-
-
 def test_bf16_is_the_default_on_the_cpu_and_has_no_scaler():
     backend = AMP(CPU)
     assert (backend.precision, backend.name, backend.scaler.is_enabled(), backend.state_dict()) == ("bf16", "amp", False, {})
-    assert best_precision(CPU) == "bf16"
-    assert best_precision(torch.device("mps")) == "fp16"
-
-
-@pytest.mark.parametrize(("native", "precision"), [(True, "bf16"), (False, "fp16")])
-def test_cuda_takes_bf16_only_where_it_is_native(monkeypatch, native, precision):
-    asked = []
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: asked.append(including_emulation) or native)
-    assert best_precision(torch.device("cuda")) == precision
-    assert asked == [False]
 
 
 def test_fp16_on_the_cpu_warns_that_it_is_slow():
@@ -64,14 +45,14 @@ def test_fp16_on_the_cpu_warns_that_it_is_slow():
 def test_an_infinite_gradient_skips_the_step_and_halves_the_scale(fp16, net, batches, fused, clip):
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, fused=fused)
     stepped = []
-    step = step_of(fp16, net, {"main": optimizer}, clip, on_stepped=lambda: stepped.append(fp16.scaler.get_scale()))
+    step = step_of(fp16, net, {"main": optimizer}, clip, on_stepped=lambda name: stepped.append(fp16.scaler.get_scale()))
     before = weights_of(net)
     step.run(None, (*batches[0], float("inf")))
     assert same(before, weights_of(net))
-    assert (step.steps, stepped, fp16.scaler.get_scale()) == ({"main": 0}, [], 512.0)
+    assert (step.counter.steps, stepped, fp16.scaler.get_scale()) == ({"main": 0}, [], 512.0)
     step.run(None, (*batches[0], 1.0))
     assert not same(before, weights_of(net))
-    assert (step.steps, stepped, fp16.scaler.get_scale()) == ({"main": 1}, [512.0], 512.0)
+    assert (step.counter.steps, stepped, fp16.scaler.get_scale()) == ({"main": 1}, [512.0], 512.0)
 
 
 class Watcher:
@@ -119,14 +100,23 @@ def test_an_optimizer_without_gradients_steps_as_it_does_in_full_precision(fp16,
     step = step_of(fp16, net, optimizers)
     before, idle_before = weights_of(net), weights_of(idle)
     step.run(None, (*batches[0], 1.0))
-    assert step.steps == {"main": 1, "idle": 1}
+    assert step.counter.steps == {"main": 1, "idle": 1}
     assert same(idle_before, weights_of(idle))
     assert not same(before, weights_of(net))
 
 
 def test_a_window_without_any_gradient_leaves_the_scale(fp16, net):
-    assert fp16.apply([torch.optim.SGD(net.parameters(), lr=0.1)]) is True
+    assert fp16.apply([torch.optim.SGD(net.parameters(), lr=0.1)]) == [STEPPED]
     assert fp16.scaler.get_scale() == 1024.0
+
+
+def test_so_does_one_after_a_window_with_gradients_also_clipped(fp16, net, batches):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    step_of(fp16, net, {"main": optimizer}).run(None, (*batches[0], 1.0))
+    optimizer.zero_grad()
+    for _ in range(2):
+        assert fp16.apply([optimizer], Clip(norm=1.0))[0].stepped
+    assert fp16.state_dict()["good_steps"] == 1
 
 
 def test_several_optimizers_share_one_update_of_the_scale(fp16, net, batches):
@@ -142,12 +132,57 @@ def test_the_state_makes_a_round_trip(make_fp16, net, batches):
     first = make_fp16()
     step_of(first, net, {"main": torch.optim.SGD(net.parameters(), lr=0.1)}).run(None, (*batches[0], float("inf")))
     state = first.state_dict()
-    assert state["scale"] == 512.0
+    assert state["loss_scale"] == 512.0
     second = make_fp16()
     second.load_state_dict(state)
     assert second.state_dict() == state
     second.load_state_dict({})
     assert second.state_dict() == state
+
+
+def test_a_scale_without_its_native_state_keeps_the_rest_of_the_scaler(fp16):
+    fp16.load_state_dict({"loss_scale": 64.0, "good_steps": 5, "native": {"loss_scaler0": {"loss_scale": 64.0, "unskipped": 5}}})
+    assert fp16.scaler.state_dict() == {
+        **torch.amp.GradScaler("cpu").state_dict(),
+        "scale": 64.0,
+        "_growth_tracker": 5,
+    }
+
+
+def test_without_a_scaler_a_scale_is_left_out_with_a_warning(make_fp16):
+    backend = AMP(CPU, "bf16")
+    with pytest.warns(UserWarning, match="^The saved loss scale 1024 is left out: amp in bf16 scales no loss.$"):
+        backend.load_state_dict(make_fp16().state_dict())
+    assert backend.state_dict() == {}
+
+
+def test_a_given_scaler_is_used(make_fp16):
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    assert AMP(CPU, "bf16", scaler=scaler).scaler is scaler
+
+
+class DividesItself(torch.optim.SGD):
+    """As FusedAdam(capturable=True) of Apex."""
+
+    def step(self, closure=None, grad_scaler=None):
+        super().step(closure)
+
+
+def test_an_optimizer_that_divides_by_the_scale_itself_is_refused_where_gradients_are_unscaled(fp16, net, batches):
+    step = step_of(fp16, net, {"main": DividesItself(net.parameters(), lr=0.1)}, Clip(norm=1.0))
+    with pytest.raises(
+        ModuleError,
+        match=r"^DividesItself divides its gradients by the loss scale itself.*: they would be divided twice\. Use it without "
+        r"clip_norm, clip_value and on_optimizer_step_started, or make it without capturable=True\.$",
+    ):
+        step.run(None, (*batches[0], 1.0))
+
+
+def test_such_an_optimizer_is_taken_without_a_clip_and_without_a_scaler(fp16, net, batches):
+    for backend, clip in ((fp16, None), (AMP(CPU, "bf16"), Clip(norm=1.0))):
+        step = step_of(backend, net, {"main": DividesItself(net.parameters(), lr=0.1)}, clip)
+        step.run(None, (*batches[0], 1.0))
+        assert step.counter.steps == {"main": 1}
 
 
 def test_parameters_in_fp16_are_refused(fp16, net):
@@ -164,3 +199,49 @@ def test_the_hook_that_notices_a_step_is_removed(fp16, net, batches):
 
 def test_probe():
     assert AMP.probe().ok
+
+
+class Poison(torch.autograd.Function):
+    """Passes a tensor on, and spoils its gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.full_like(gradient, float("nan"))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("clip", [Clip(norm=1.0), Clip(value=1.0)])
+def test_optimizers_that_are_clipped_together_are_skipped_together(fp16, net, batches, fused, clip):
+    first, last = net[0], net[2]
+    optimizers = {
+        "first": torch.optim.AdamW(first.parameters(), lr=0.1, fused=fused),
+        "last": torch.optim.AdamW(last.parameters(), lr=0.1),
+    }
+    forward = lambda engine, batch: (last(Poison.apply(first(batch[0]))).mean(), None)  # noqa: E731
+    step = ReturnedLoss(fp16, optimizers, forward, clip=clip)
+    before = weights_of(net)
+    step.run(None, batches[0])
+    step.counter.settle()
+    assert same(before, weights_of(net))
+    assert step.counter.steps == {"first": 0, "last": 0}
+    assert fp16.scaler.get_scale() == 512.0
+
+
+def test_a_backend_whose_run_failed_inside_a_step_serves_the_next(fp16, net, batches):
+    class Fails(Watcher):
+        def optimizer_step_started(self, optimizer):
+            raise KeyError("hook")
+
+    optimizers = {"main": torch.optim.SGD(net.parameters(), lr=0.1)}
+    step = step_of(fp16, net, optimizers)
+    step.observer = Fails(lambda: None)
+    with pytest.raises(KeyError, match="hook"):
+        step.run(None, (*batches[0], 1.0))
+    fp16.adopt(net, optimizers)
+    again = step_of(fp16, net, optimizers, Clip(norm=1.0))
+    again.run(None, (*batches[0], 1.0))
+    assert again.counter.steps == {"main": 1}

@@ -1,40 +1,25 @@
-"""What is found under the name apex: nothing, a stranger, a broken build, the old one and the new one. All packages are fakes."""
+"""What is found under the name apex: nothing, a stranger, a broken build, an old one and a new one. All packages are fakes."""
 
-import sys
+import re
+import warnings
 
 import pytest
 import torch
 
 from framework import AcceleratorError, Apex, select_backend
+from framework.backends.apex import LegacyApex
 
 NO_GPU = f"accelerator='apex' needs a CUDA GPU; torch.cuda.is_available() is False (torch {torch.__version__})."
-NOT_YET = (
-    "accelerator='apex' found NVIDIA Apex, whose step this version does not have yet. Use accelerator='amp' with "
-    "precision='fp16': it trains identically to Apex O1, and takes Apex's fused optimizers."
-)
-LEGACY_AMP = "initialize = scale_loss = master_params = state_dict = load_state_dict = len\n"
-
-
-def forget_apex():
-    for name in [name for name in sys.modules if name.partition(".")[0] == "apex"]:
-        del sys.modules[name]
-
-
-@pytest.fixture(autouse=True)
-def no_gpu(monkeypatch):
-    forget_apex()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    yield
-    forget_apex()
+pytestmark = pytest.mark.usefixtures("no_apex")
 
 
 @pytest.fixture
-def gpu(no_gpu, monkeypatch):
+def gpu(no_apex, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
 
 
 @pytest.fixture
-def install(tmp_path, monkeypatch):
+def write_apex(tmp_path, monkeypatch):
     """Writes a package named apex, from its files, and puts it where it will be imported."""
 
     def write(**files):
@@ -51,9 +36,12 @@ def install(tmp_path, monkeypatch):
 def reason():
     probe = Apex.probe()
     assert not probe.ok
-    with pytest.raises(AcceleratorError) as error:
+    with pytest.raises(AcceleratorError) as selected:
         select_backend("apex")
-    assert str(error.value).startswith(probe.reason)
+    with pytest.raises(AcceleratorError) as made:
+        Apex(device="cpu")
+    assert str(selected.value).startswith(f"{probe.reason} The accelerators are:")
+    assert str(made.value) == probe.reason
     return probe.reason
 
 
@@ -66,55 +54,108 @@ def test_absent(monkeypatch):
     )
 
 
-def test_foreign(install):
-    folder = install(__init__="", views="")
+def test_foreign(write_apex):
+    folder = write_apex(__init__="", views="")
     assert reason() == (
         f"The installed package 'apex' ({folder / '__init__.py'}) is not NVIDIA Apex (the index's 'apex' is an unrelated web "
         "toolkit). Uninstall it, or use accelerator='amp'."
     )
 
 
-def test_a_mere_folder_named_apex(install):
-    folder = install()
+def test_a_mere_folder_named_apex(write_apex):
+    folder = write_apex()
     assert reason().startswith(f"The installed package 'apex' ({folder}) is not NVIDIA Apex")
 
 
 @pytest.mark.parametrize("error", ["ImportError('libcudart.so.12')", "RuntimeError('libcudart.so.12')"])
-def test_broken(install, error):
-    install(__init__=f"raise {error}\n")
+def test_broken(write_apex, error):
+    write_apex(__init__=f"raise {error}\n")
     assert reason() == (
         f"NVIDIA Apex is installed but does not import: libcudart.so.12. Rebuild it for torch {torch.__version__}, "
         "or use accelerator='amp'."
     )
 
 
-def test_legacy_without_a_gpu(install):
-    install(__init__="", amp=LEGACY_AMP)
+@pytest.mark.parametrize("amp", ["initialize = len\n", "raise RuntimeError('amp_C')\n", "import amp_C_is_not_here\n"])
+def test_an_amp_that_cannot_be_used_is_none(write_apex, amp):
+    write_apex(__init__="", amp=amp)
+    assert "is not NVIDIA Apex" in reason()
+    assert not LegacyApex.probe().ok
+
+
+@pytest.mark.parametrize("kind", ["legacy", "modern"])
+def test_without_a_gpu(install_apex, kind):
+    install_apex(kind)
     assert reason() == NO_GPU
 
 
-def test_legacy(gpu, install):
-    install(__init__="", amp=LEGACY_AMP)
-    assert reason() == NOT_YET
+@pytest.mark.parametrize("kind", ["legacy", "modern"])
+def test_an_unknown_level(gpu, install_apex, kind):
+    install_apex(kind)
+    with pytest.raises(AcceleratorError) as error:
+        Apex("O4")
+    assert str(error.value) == "opt_level='O4' is unknown. It is one of 'O0', 'O1', 'O2', 'O3'."
 
 
-def test_modern_without_a_gpu(install):
-    install(__init__="", optimizers="")
-    assert reason() == NO_GPU
+@pytest.mark.parametrize(("opt_level", "precision"), [("O0", "fp32"), ("O1", "fp16"), ("O2", "fp16"), ("O3", "fp16")])
+def test_legacy_has_every_level(gpu, install_apex, opt_level, precision):
+    install_apex("legacy")
+    backend = Apex(opt_level)
+    assert (backend.name, str(backend.device), backend.precision) == ("apex", "cuda", precision)
+    assert backend.takes_closure is (opt_level == "O0")
+    assert (Apex.probe().reason, LegacyApex.probe().reason) == ("available", "available")
+
+
+def test_modern_runs_torch_amp_and_says_so(gpu, install_apex):
+    install_apex("modern")
+    with pytest.warns(UserWarning, match="This Apex has no apex.amp") as told:
+        backend = Apex()
+    assert [str(warning.message) for warning in told] == [
+        "This Apex has no apex.amp; running torch.amp fp16 with a gradient scaler, which is what O1 did. Write "
+        "accelerator='amp', precision='fp16' to say so yourself."
+    ]
+    assert (backend.name, str(backend.device), backend.precision, backend.takes_closure) == ("apex", "cuda", "fp16", False)
+    assert not LegacyApex.probe().ok
+
+
+def test_modern_at_level_0_is_full_precision(gpu, install_apex):
+    install_apex("modern")
+    backend = Apex("O0")
+    assert (backend.name, backend.precision, backend.takes_closure, backend.state_dict()) == ("apex", "fp32", True, {})
+    assert backend.backward is backend.unscale is backend.step_optimizer is backend.end_window is None
+
+
+@pytest.mark.parametrize("opt_level", ["O2", "O3"])
+def test_modern_has_no_other_levels(gpu, install_apex, opt_level):
+    install_apex("modern")
+    with pytest.raises(AcceleratorError) as error:
+        Apex(opt_level)
+    assert str(error.value) == (
+        f"opt_level={opt_level!r} needs apex.amp, which NVIDIA removed in May 2025 (last tag 25.05). Use 'O1', or "
+        "precision='bf16' with accelerator='amp'."
+    )
 
 
 @pytest.mark.parametrize("init", ["", "from apex import optimizers\n"])
-def test_modern(gpu, install, init):
-    install(__init__=init, optimizers="class FusedAdam: pass\n")
-    assert reason() == NOT_YET
+def test_one_whose_amp_is_broken_is_modern(gpu, write_apex, init):
+    write_apex(__init__=init, amp="raise RuntimeError('amp_C')\n", optimizers="class FusedAdam: pass\n")
+    with pytest.warns(UserWarning, match="This Apex has no apex.amp"):
+        assert Apex().precision == "fp16"
 
 
-@pytest.mark.parametrize("amp", ["initialize = len\n", "raise RuntimeError('amp_C')\n", "import amp_C_is_not_here\n"])
-def test_an_amp_that_cannot_be_used_is_none(install, amp):
-    install(__init__="", amp=amp)
-    assert "is not NVIDIA Apex" in reason()
+@pytest.mark.parametrize("kind", ["legacy", "modern"])
+@pytest.mark.parametrize(("asked", "precision"), [(None, "fp16"), ("fp16", "fp16"), ("fp32", "fp32")])
+def test_the_accelerator_takes_its_level_from_the_precision(gpu, install_apex, kind, asked, precision):
+    install_apex(kind)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This Apex has no apex.amp")
+        backend = select_backend("apex", asked)
+    assert (type(backend), str(backend.device), backend.precision) == (Apex, "cuda", precision)
 
 
-def test_a_modern_one_whose_amp_is_broken_is_modern(gpu, install):
-    install(__init__="", amp="raise RuntimeError('amp_C')\n", optimizers="")
-    assert reason() == NOT_YET
+@pytest.mark.parametrize("kind", ["legacy", "modern"])
+def test_the_accelerator_has_no_bf16(gpu, install_apex, kind):
+    install_apex(kind)
+    message = "precision='bf16' is not for accelerator='apex', which casts to fp16. Use accelerator='amp'."
+    with pytest.raises(AcceleratorError, match=f"^{re.escape(message)}$"):
+        select_backend("apex", "bf16")

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from framework import Backend, ModuleError, Plain, Recording
+from framework import Backend, ModuleError, Plain, Recording, SettingError
 from framework.backends import Clip, Probe
-from framework.backends.base import clip_gradients, parameters_of
+from framework.backends.feed import Moved
+from framework.backends.report import SKIPPED, STEPPED
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 
@@ -48,7 +49,7 @@ def test_only_probe_must_be_given():
     own.load_state_dict({})
     own.synchronize()
     weight = parameter(1.0, grad=0.25)
-    assert own.apply([sgd(weight)]) is True
+    assert own.apply([sgd(weight)]) == [STEPPED]
     assert weight.item() == 0.75
 
 
@@ -64,15 +65,15 @@ def test_the_order_of_a_step():
 
 def test_a_step_that_nobody_watches_does_no_more_than_it_must():
     backend = Recording()
-    assert backend.apply([sgd(parameter(grad=1.0))]) is True
+    assert backend.apply([sgd(parameter(grad=1.0))]) == [STEPPED]
     assert backend.calls == ["reduce", "step_optimizer", "end_window"]
 
 
-def test_one_skipped_optimizer_makes_the_step_no_step():
+def test_each_optimizer_has_its_own_report():
     backend = Recording(skipped_steps=(0,))
     first, second = parameter(grad=1.0), parameter(grad=1.0)
     watcher = Watcher([])
-    assert backend.apply([sgd(first), sgd(second)], observer=watcher) is False
+    assert backend.apply([sgd(first), sgd(second)], observer=watcher) == [SKIPPED, STEPPED]
     assert (first.item(), second.item()) == (0.0, -1.0)
     assert watcher.calls == ["started", "started", "completed"]
     assert backend.calls[-1] == "end_window"
@@ -86,40 +87,46 @@ def test_the_clip_is_over_all_optimizers_together():
     assert first.item() == -first.grad.item()
 
 
-def test_the_norm_is_limited_before_the_entries():
-    one, other = parameter(grad=3.0), parameter(grad=4.0)
-    clip_gradients([one, other], Clip(norm=1.0, value=0.7))
-    assert one.grad.item() == pytest.approx(0.6)
-    assert other.grad.item() == pytest.approx(0.7)
-    clip_gradients([one, other], Clip())
-    assert other.grad.item() == pytest.approx(0.7)
+def test_the_order_of_a_step_with_a_closure():
+    backend, weight = Recording(), parameter(grad=2.0)
+    losses = iter([torch.tensor(3.0), torch.tensor(2.0)])
+
+    class Twice(torch.optim.SGD):
+        def step(self, closure):
+            backend.calls.append(closure().item())
+            weight.grad.mul_(4)
+            backend.calls.append(closure().item())
+
+    report = backend.apply_closure(Twice([weight], lr=1.0), lambda: next(losses), Clip(norm=9.0), Watcher(backend.calls))
+    assert backend.calls == ["reduce", "started", "mark_step", 3.0, "reduce", "started", "mark_step", 2.0, "completed"]
+    assert (report.called, report.grad_norm) == (True, torch.tensor(2.0))  # of the first evaluation
 
 
-def test_a_parameter_of_two_optimizers_counts_once():
-    shared, own = parameter(), parameter()
-    assert list(parameters_of([sgd(own, shared), sgd(shared)])) == [own, shared]
+def test_a_closure_is_all_that_a_plain_step_needs():
+    weight = parameter(grad=0.5)
+    assert Plain(CPU).apply_closure(sgd(weight), lambda: torch.tensor(1.0)) == STEPPED
+    assert weight.item() == -0.5
+
+
+def test_functions_are_compiled_with_torchs_options():
+    compiled = Plain(CPU).compile(lambda x: 2 * x, {"backend": "eager", "fullgraph": True})
+    assert compiled(torch.ones(1)).item() == 2.0
+    assert compiled._torchdynamo_orig_callable(1) == 2
+    with pytest.raises(SettingError, match=r"compile=\{'foo': 1\} holds what torch.compile does not take: .*'foo'"):
+        Plain(CPU).compile(lambda x: x, {"foo": 1})
+
+
+def test_optimizers_made_before_the_model_moved_are_taken_over():
+    model = nn.Linear(2, 3)
+    optimizer = sgd(model.weight, model.bias)
+    backend = Plain(META)
+    backend.adopt(model, {"main": optimizer}, backend.place(model))
+    assert optimizer.param_groups[0]["params"] == [model.weight, model.bias]
 
 
 def test_adopt_refuses_parameters_of_others():
-    model = nn.Linear(2, 3)
-    foreign = torch.optim.Adam([*model.parameters(), nn.Parameter(torch.ones(5, 2))])
-    with pytest.raises(
-        ModuleError, match=r"Optimizer 'main' \(Adam\) holds a parameter of shape \(5, 2\) that is not one of Linear's"
-    ):
-        Plain(CPU).adopt(model, {"main": foreign})
-    with pytest.raises(ModuleError, match=r"from self\.parameters\(\).*use nn\.ModuleList"):
-        Plain(CPU).adopt(model, {"main": foreign})
-
-
-def test_adopt_refuses_parameters_elsewhere():
-    model = nn.Linear(2, 3, device="meta")
-    with pytest.raises(ModuleError, match=r"holds a parameter on meta, the step runs on cpu. Leave moving to fit"):
-        Plain(CPU).adopt(model, {"main": torch.optim.SGD(model.parameters(), lr=0.1)})
-
-
-def test_adopt_takes_what_is_right():
-    model = nn.Linear(2, 3)
-    Plain(CPU).adopt(model, {"a": sgd(model.weight), "b": sgd(model.bias)})
+    with pytest.raises(ModuleError, match="that is not one of Linear's"):
+        Plain(CPU).adopt(nn.Linear(2, 3), {"main": sgd(parameter())})
 
 
 def test_place_moves_the_model():
@@ -133,24 +140,14 @@ def test_the_cpu_gets_the_data_itself():
     assert Plain(CPU).feed(data) is data
 
 
-def test_elsewhere_each_batch_is_moved_as_it_is_fetched():
-    pulled = []
+def test_elsewhere_data_is_moved_by_the_backends_own_move():
+    class Doubling(Plain):
+        def move(self, batch):
+            return super().move(2 * batch)
 
-    def batches():
-        for index in range(3):
-            pulled.append(index)
-            yield torch.ones(2), {"y": [torch.ones(1)]}, "text"
-
-    fed = Plain(META).feed(batches())
-    assert pulled == []
-    x, rest, text = next(iter(fed))
-    assert pulled == [0]
-    assert (x.device, rest["y"][0].device, text) == (META, META, "text")
-
-
-def test_fed_data_can_be_passed_over_again():
-    fed = Plain(META).feed([torch.ones(1)])
-    assert len(list(fed)) == len(list(fed)) == 1
+    (batch,) = Doubling(META).feed([torch.ones(3)])
+    assert (batch.device, batch.shape) == (META, (3,))
+    assert isinstance(Doubling(META).feed([]), Moved)
 
 
 class Movable:

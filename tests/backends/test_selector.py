@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from framework import AMP, AcceleratorError, Apex, Plain, Recording, available_accelerators, select_backend
+from framework.backends.selector import with_precision
 
 NAMES = ["auto", "cpu", "cuda", "mps", "amp", "apex", "tpu"]
 
@@ -82,6 +83,26 @@ def test_a_backend_is_returned_as_it_is():
 def test_a_precision_that_contradicts_the_given_backend():
     with pytest.raises(AcceleratorError, match="precision='bf16' contradicts the given Recording backend, which runs in fp32"):
         select_backend(Recording(), "bf16")
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "expected"),
+    [
+        ("cpu", "bf16", (AMP, "cpu", "bf16")),
+        ("cuda:1", "bf16", (AMP, "cuda:1", "bf16")),
+        ("cuda:1", "fp16", (AMP, "cuda:1", "fp16")),
+    ],
+)
+def test_another_precision_on_the_device_of_a_backend(two_gpus, device, precision, expected):
+    backend = Plain(torch.device(device))
+    changed = with_precision(backend, precision)
+    assert described(changed) == expected
+    assert described(with_precision(changed, "fp32")) == (Plain, device, "fp32")
+
+
+def test_the_same_precision_leaves_a_backend_as_it_is():
+    backend = Recording()
+    assert with_precision(backend, None) is with_precision(backend, "fp32") is backend
 
 
 @pytest.mark.parametrize("precision", ["fp8", "bfloat16", 16, [], torch.bfloat16])

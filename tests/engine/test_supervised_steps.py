@@ -230,9 +230,9 @@ def test_the_apex_step_scales_the_loss_with_apex_amp():
     scaled = []
 
     class ScaleLoss:
-        def __init__(self, loss, optimizer):
+        def __init__(self, loss, optimizers):
             self.loss = loss
-            scaled.append((float(loss.detach()), optimizer))
+            scaled.append((float(loss.detach()), optimizers))
 
         def __enter__(self):
             return self.loss
@@ -253,16 +253,19 @@ def test_the_apex_step_scales_the_loss_with_apex_amp():
     Engine(supervised_training_step(plain, sgd(plain), F.cross_entropy, gradient_accumulation_steps=2)).run(data)
     assert same_weights(model, plain)
     assert len(scaled) == 6
-    assert scaled[-1] == (pytest.approx(state.output / 2), optimizer)
+    assert scaled[-1] == (pytest.approx(state.output / 2), [optimizer])
 
 
-def test_the_tpu_step_reduces_gradients_and_marks_each_step():
+def test_the_tpu_step_reduces_gradients_and_marks_each_step(monkeypatch):
     """A small stand-in for torch_xla, which needs a torch of its own."""
+    monkeypatch.setenv("PJRT_DEVICE", "CPU")
     calls = []
-    torch_xla, core, xla_model = (types.ModuleType(name) for name in ("torch_xla", "torch_xla.core", "torch_xla.core.xla_model"))
-    torch_xla.sync = lambda: calls.append("sync")
-    xla_model.reduce_gradients = lambda optimizer: calls.append("reduce")
-    modules = {"torch_xla": torch_xla, "torch_xla.core": core, "torch_xla.core.xla_model": xla_model}
+    names = ("torch_xla", "torch_xla.core", "torch_xla.core.xla_model", "torch_xla.runtime")
+    modules = {name: types.ModuleType(name) for name in names}
+    modules["torch_xla"].sync = lambda: calls.append("sync")
+    modules["torch_xla.core.xla_model"].reduce_gradients = lambda optimizer: calls.append("reduce")
+    modules["torch_xla.core.xla_model"].set_rng_state = lambda seed: None
+    modules["torch_xla.runtime"].is_spmd = lambda: False
     model = network()
     with mock.patch.dict(sys.modules, modules):
         step = supervised_training_step_tpu(model, sgd(model), F.cross_entropy, torch.device("cpu"), gradient_accumulation_steps=2)
@@ -288,3 +291,26 @@ def test_evaluation_uses_its_transforms():
         nn.Identity(), output_transform=lambda x, y, y_pred: (x, y, y_pred), model_transform=lambda output: output + 1
     )
     assert Engine(step).run([(torch.ones(1), torch.zeros(1))]).output == (torch.ones(1), torch.zeros(1), torch.tensor([2.0]))
+
+
+def test_a_window_may_begin_in_one_run_and_end_in_the_next():
+    def made(split):
+        torch.manual_seed(1)
+        model = nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        data = [(torch.randn(4, 3), torch.randn(4, 1)) for _ in range(4)]
+
+        def trainer():
+            return Engine(supervised_training_step(model, optimizer, nn.functional.mse_loss, gradient_accumulation_steps=4))
+
+        if split:
+            trainer().run(data[:2])
+            later = trainer()
+            later.load_state_dict({"iteration": 2, "max_iters": 4, "epoch_length": 4})
+            with pytest.warns(UserWarning, match="Use DeterministicEngine"):
+                later.run(iter(data[2:]))
+        else:
+            trainer().run(data)
+        return model.weight
+
+    assert torch.equal(made(split=True), made(split=False))

@@ -24,11 +24,6 @@ from framework import ModuleError, NonFiniteError, StepError, TrainModule, on
             {"configure_optimizers": lambda self: torch.optim.SGD(nn.Linear(9, 9).parameters(), lr=0.1)},
             "holds a parameter of shape (9, 9) that is not one of Mine's",
         ),
-        (
-            ModuleError,
-            {"configure_optimizers": lambda self: torch.optim.LBFGS(self.parameters())},
-            "is LBFGS, which needs a closure; fit does not run closures yet",
-        ),
         (ModuleError, {"configure_schedulers": lambda self, optimizers: 3}, "configure_schedulers should return nothing, a torch"),
         (ModuleError, {"configure_metrics": lambda self: [1]}, "configure_metrics should return a mapping from names to metrics"),
         (ModuleError, {"configure_metrics": lambda self: {"f1": 3}}, "The metric 'f1' (int) has no update and no compute and no"),
@@ -36,14 +31,6 @@ from framework import ModuleError, NonFiniteError, StepError, TrainModule, on
 )
 def test_modules(loader, error, declared, words, refused, net):
     refused(error, words, module=net(**declared), train=loader, val=loader)
-    assert loader.passes == 0
-
-
-def test_a_step_with_several_losses_is_refused_for_now(loader, refused, net):
-    def training_step(self, batch):
-        yield "main", self(batch[0]).mean()
-
-    refused(ModuleError, "training_step is a generator", "Return one loss.", module=net(training_step=training_step), train=loader)
     assert loader.passes == 0
 
 

@@ -1,5 +1,6 @@
 """Each example runs as its first line says, and checks its own result."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,23 @@ def test_an_accelerator_that_is_not_there_is_refused_with_the_reason():
     assert run.returncode == 1
     assert "accelerator='apex' needs NVIDIA Apex, which is not installed." in run.stderr
     assert "'cpu': available" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("gan_digits.py", "share of each digit: 0: "), ("diffusion_digits.py", "it finds the digit asked for in ")],
+)
+def test_an_example_passes_its_own_check(name, last):
+    script = next(path for path in EXAMPLES if path.name == name)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", script, "--accelerator", "cpu"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stderr
+    assert last in run.stdout
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.name)

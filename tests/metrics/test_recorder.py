@@ -162,10 +162,23 @@ def test_a_weight_is_a_number_of_at_least_zero(recorder, n):
 
 
 def test_reserved_names_belong_to_the_step():
-    recorder = Recorder("train", reserved=("loss",))
+    recorder = Recorder("train")
+    recorder.reserve("loss")
     with pytest.raises(StepError, match=r"train/loss is recorded from what the step returns. Log under another name"):
         recorder.log("loss", 1.0)
-    recorder.record("loss", 1.0)
+    with pytest.raises(StepError, match=r"train/loss is recorded twice: as its loss and by what the step returns"):
+        recorder.record("loss", 1.0)
+    recorder.log("x", 1.0)
+    with pytest.raises(StepError, match=r"train/x is recorded twice: by log and as the loss of the step"):
+        recorder.reserve("x")
+
+
+def test_a_paused_recorder_records_nothing():
+    recorder = Recorder("train")
+    with recorder.pause():
+        recorder.log("x", 1.0)
+    recorder.log("y", 1.0)
+    assert recorder.flush(1, 1) == {"y": [1.0]}
 
 
 def test_one_name_is_not_recorded_in_two_ways(recorder):

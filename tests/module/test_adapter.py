@@ -4,7 +4,7 @@ import weakref
 import pytest
 import torch
 
-from framework import ModuleError, NonFiniteError, Plain, Recorder, StepError
+from framework import NonFiniteError, Plain, Recorder, StepError
 from framework.module.adapter import make_trainer
 from framework.module.settings import FitSettings
 
@@ -26,6 +26,7 @@ def trainer(line):
             "validate_every": 1,
             "log_every": 50,
             "accumulate": 1,
+            "compile": False,
             "nan": "stop",
             "handlers": (),
             "deterministic": False,
@@ -33,12 +34,12 @@ def trainer(line):
             **settings,
         }
         module = type("Module", (line,), {"training_step": training_step or line.training_step})()
-        recorder = Recorder("train", reserved=("loss",))
+        recorder = Recorder("train")
         module._recorder = recorder
         optimizers = {"main": module.configure_optimizers()}
         backend = backend or Plain(torch.device("cpu"))
-        engine, step, window = make_trainer(module, backend, optimizers, FitSettings(**given), recorder, None)
-        return engine, module, recorder, step, window
+        engine, parts = make_trainer(module, backend, optimizers, FitSettings(**given), recorder, None)
+        return engine, module, recorder, parts.step, parts.window
 
     return make
 
@@ -49,7 +50,7 @@ def test_the_output_is_the_detached_loss_and_its_mean_is_recorded(trainer, batch
     engine.add_event_handler("ITERATION_COMPLETED", lambda engine: outputs.append(engine.state.output))
     engine.run(batches)
     assert window is None
-    assert step.steps == {"main": 6}
+    assert step.counter.steps == {"main": 6}
     assert not any(output.requires_grad for output in outputs)
     assert recorder.flush(6, 1)["loss"] == [output.item() for output in outputs]
 
@@ -165,14 +166,6 @@ def test_logging_what_the_step_returns_is_an_error(trainer, batches):
     engine, *_ = trainer(training_step)
     with pytest.raises(StepError, match="train/loss is recorded from what the step returns"):
         engine.run(batches)
-
-
-def test_generator_steps_are_refused_for_now(trainer):
-    def training_step(self, batch):
-        yield "main", self(batch[0]).mean()
-
-    with pytest.raises(ModuleError, match=r"Module.training_step is a generator \(it has a yield\).*Return one loss."):
-        trainer(training_step)
 
 
 def test_the_parts_hold_no_engine(trainer, batches):

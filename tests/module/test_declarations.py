@@ -1,7 +1,7 @@
 import pytest
 
 from framework import ModuleError, TrainModule
-from framework.module.declarations import wants_engine
+from framework.module.declarations import takes_engine
 
 STEPS = ["training_step", "evaluation_step", "prediction_step"]
 
@@ -122,7 +122,7 @@ def test_configure_methods_may_have_defaults_of_their_own():
     ],
 )
 def test_the_engine_is_given_to_those_that_name_it(step, wants):
-    assert wants_engine(step) is wants
+    assert (takes_engine(step) is step) is wants
 
 
 def test_a_derived_class_is_checked_with_what_it_inherits():

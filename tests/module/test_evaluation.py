@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from framework import AMP, DataError, Plain, StepError, TrainModule
-from framework.module.evaluation import Evaluation, evaluating, logging_to, restore_modes, run_once, takes_engine
+from framework.module.declarations import takes_engine
+from framework.module.evaluation import Evaluation, evaluating, logging_to, restore_modes, run_once
 from framework.seeding import RandomStream, random_state
 
 CPU = torch.device("cpu")

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from framework import ModuleError
-from framework.module.optimizers import named_optimizers
+from framework.module.optimizers import named_optimizers, needs_closure
 
 
 def sgd():
@@ -43,6 +43,7 @@ def test_each_of_a_mapping_is_an_optimizer():
         named_optimizers({"a": sgd(), "b": 3}, "Net")
 
 
-def test_lbfgs_is_refused_for_now():
-    with pytest.raises(ModuleError, match="'main' is LBFGS, which needs a closure; fit does not run closures yet"):
-        named_optimizers(torch.optim.LBFGS([nn.Parameter(torch.ones(1))]), "Net")
+def test_who_needs_a_closure():
+    weight = nn.Parameter(torch.ones(1))
+    assert needs_closure(torch.optim.LBFGS([weight]))
+    assert not any(needs_closure(made([weight])) for made in (torch.optim.SGD, torch.optim.AdamW, torch.optim.Adafactor))

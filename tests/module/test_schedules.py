@@ -22,28 +22,31 @@ def test_schedules_are_sorted_by_when_they_step(optimizer):
             "epoch": Schedule(by_epoch),
             "plateau": Schedule(plateau, monitor="val/loss"),
         },
+        {"main": optimizer},
         "Net",
     )
-    assert (schedules.by_step, schedules.by_epoch) == ([by_step], [lone, by_epoch])
+    assert (schedules.by_step, schedules.by_epoch) == ([("main", by_step)], [("main", lone), ("main", by_epoch)])
     assert schedules.monitored == [(plateau, "val/loss")]
 
 
 def test_nothing_and_one_scheduler(optimizer):
-    empty = Schedules(None, "Net")
+    empty = Schedules(None, {"main": optimizer}, "Net")
     assert (empty.by_step, empty.by_epoch, empty.monitored) == ([], [], [])
-    assert len(Schedules(StepLR(optimizer, 1), "Net").by_epoch) == 1
-    assert len(Schedules(Schedule(StepLR(optimizer, 1), every="step"), "Net").by_step) == 1
+    assert len(Schedules(StepLR(optimizer, 1), {"main": optimizer}, "Net").by_epoch) == 1
+    assert len(Schedules(Schedule(StepLR(optimizer, 1), every="step"), {"main": optimizer}, "Net").by_step) == 1
 
 
 def test_a_monitored_schedule_gets_its_value(optimizer):
-    schedules = Schedules(Schedule(ReduceLROnPlateau(optimizer, patience=0, factor=0.5), monitor="val/loss"), "Net")
+    schedules = Schedules(
+        Schedule(ReduceLROnPlateau(optimizer, patience=0, factor=0.5), monitor="val/loss"), {"main": optimizer}, "Net"
+    )
     for loss in (1.0, 2.0):
         schedules.step_monitored({"val/loss": loss, "val/other": 0.0})
     assert optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_a_metric_that_the_evaluation_does_not_give(optimizer):
-    schedules = Schedules(Schedule(ReduceLROnPlateau(optimizer), monitor="val/los"), "Net")
+    schedules = Schedules(Schedule(ReduceLROnPlateau(optimizer), monitor="val/los"), {"main": optimizer}, "Net")
     with pytest.raises(ModuleError, match=r"monitor='val/los'\): the evaluation gives no such metric; it gives val/loss, val/f1."):
         schedules.step_monitored({"val/loss": 1.0, "val/f1": 1.0})
     with pytest.raises(ModuleError, match="it gives none"):
@@ -55,7 +58,7 @@ def test_a_plateau_needs_a_metric(optimizer):
     with pytest.raises(ModuleError, match=message):
         Schedule(ReduceLROnPlateau(optimizer))
     with pytest.raises(ModuleError, match=message):
-        Schedules(ReduceLROnPlateau(optimizer), "Net")
+        Schedules(ReduceLROnPlateau(optimizer), {"main": optimizer}, "Net")
 
 
 @pytest.mark.parametrize("monitor", ["loss", "train/loss", "", 3])
@@ -83,4 +86,4 @@ def test_a_schedule_holds_a_scheduler(optimizer):
 def test_anything_else_is_refused(optimizer):
     for configured in (3, [StepLR(optimizer, 1)], {"a": optimizer}):
         with pytest.raises(ModuleError, match=r"Net.configure_schedulers should return nothing, a torch scheduler, a Schedule, or"):
-            Schedules(configured, "Net")
+            Schedules(configured, {"main": optimizer}, "Net")

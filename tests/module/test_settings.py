@@ -19,6 +19,7 @@ DEFAULTS = {
     "accumulate": 1,
     "clip_norm": None,
     "clip_value": None,
+    "compile": False,
     "seed": None,
     "deterministic": False,
     "nan": "stop",
@@ -150,3 +151,13 @@ def test_whole_may_start_elsewhere():
         whole("x", -1, least=0)
     with pytest.raises(SettingError, match=r"got tensor\(3\) \(Tensor\)"):
         whole("x", torch.tensor(3))
+
+
+@pytest.mark.parametrize("value", [None, 1, "max-autotune", ["inductor"]])
+def test_compile_is_a_flag_or_options(value):
+    assert refusal(compile=value).startswith(f"compile={value!r}: compile should be True, False, or options of torch.compile")
+
+
+def test_what_compile_means():
+    options = [FitSettings(**{**DEFAULTS, "compile": value}).compile_options for value in (False, True, {"backend": "aot_eager"})]
+    assert options == [None, {}, {"backend": "aot_eager"}]

@@ -1,5 +1,5 @@
-from framework.backends.step import Place
 from framework.module.window import EpochWindow
+from framework.steps.step import Place
 
 
 def places(window, count):

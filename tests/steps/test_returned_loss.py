@@ -4,7 +4,8 @@ from torch import nn
 
 from framework import Plain, Recording
 from framework.backends import Clip
-from framework.backends.step import ALONE, Place, TrainingStep
+from framework.steps.returned_loss import ReturnedLoss
+from framework.steps.step import ALONE, Place
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def make(weight, *places, backend=None, **options):
     """A step whose gradient is the batch, with learning rate 1: the weight is minus the sum of the gradients stepped with."""
     optimizers = {"main": torch.optim.SGD([weight], lr=1.0)}
     given = iter(places)
-    return TrainingStep(
+    return ReturnedLoss(
         backend or Plain(torch.device("cpu")),
         optimizers,
         lambda engine, batch: ((weight * batch).sum(), (engine, batch)),
@@ -31,7 +32,7 @@ def test_each_batch_is_a_window_of_its_own(weight):
     assert weight.item() == -2.0
     step.run("engine", 3.0)
     assert weight.item() == -5.0
-    assert step.steps == {"main": 2}
+    assert step.counter.steps == {"main": 2}
     assert Place(first=True, last=True, size=1) == ALONE
 
 
@@ -51,27 +52,18 @@ def test_a_window_steps_once_with_the_mean_of_its_gradients(weight):
         assert weight.item() == 0.0
     step.run(None, 6.0)
     assert weight.item() == -3.0
-    assert step.steps == {"main": 1}
+    assert step.counter.steps == {"main": 1}
 
 
 def test_a_window_cut_short_is_brought_to_its_real_size(weight):
     stepped = []
-    step = make(weight, Place(True, False, 4), Place(False, False, 4), on_stepped=lambda: stepped.append(weight.item()))
+    step = make(weight, Place(True, False, 4), Place(False, False, 4), on_stepped=lambda name: stepped.append(weight.item()))
     step.run(None, 1.0)
     step.run(None, 3.0)
-    step.finish_short_window(size=4, taken=2)
+    step.finish_window()
     assert weight.item() == -2.0
-    assert step.steps == {"main": 1}
+    assert step.counter.steps == {"main": 1}
     assert stepped == [-2.0]
-
-
-def test_a_short_window_counts_a_shared_parameter_once_and_passes_over_one_without_gradient(weight):
-    optimizers = {"a": torch.optim.SGD([weight], lr=1.0), "b": torch.optim.SGD([weight, nn.Parameter(torch.ones(1))], lr=1.0)}
-    step = TrainingStep(Plain(torch.device("cpu")), optimizers, lambda engine, batch: (weight.sum(), None))
-    weight.grad = torch.tensor([0.5])
-    step.finish_short_window(size=4, taken=2)
-    assert weight.grad.item() == 1.0
-    assert weight.item() == -2.0
 
 
 def test_the_clip_applies_to_the_window(weight):
@@ -84,40 +76,22 @@ def test_the_clip_applies_to_the_window(weight):
 
 def test_skipped_steps_are_not_counted(weight):
     stepped = []
-    step = make(weight, backend=Recording(skipped_steps=(0,)), on_stepped=lambda: stepped.append(weight.item()))
+    step = make(weight, backend=Recording(skipped_steps=(0,)), on_stepped=lambda name: stepped.append(weight.item()))
     step.run(None, 1.0)
     step.run(None, 2.0)
-    assert step.steps == {"main": 1}
+    assert step.counter.steps == {"main": 1}
     assert stepped == [-2.0]
 
 
-class Observer:
-    def __init__(self, active):
-        self.active = active
-        self.seen = []
-
-    def loss_computed(self, loss):
-        self.seen.append(("loss_computed", loss.item()))
-
-    def backward_completed(self):
-        self.seen.append("backward_completed")
-
-    def optimizer_step_started(self, optimizer):
-        self.seen.append("optimizer_step_started")
-
-    def optimizer_step_completed(self, optimizer):
-        self.seen.append("optimizer_step_completed")
-
-
-def test_an_observer_is_told_in_order_the_undivided_loss(weight):
+def test_an_observer_is_told_in_order_the_undivided_loss(weight, watcher):
     step = make(weight, Place(True, False, 2), Place(False, True, 2))
-    step.observer = Observer(active=True)
+    step.observer = watcher
     with torch.no_grad():
         weight.fill_(1.0)
     step.run(None, 4.0)
-    assert step.observer.seen == [("loss_computed", 4.0), "backward_completed"]
+    assert watcher.seen == [("loss_computed", 4.0), "backward_completed"]
     step.run(None, 6.0)
-    assert step.observer.seen[2:] == [
+    assert watcher.seen[2:] == [
         ("loss_computed", 6.0),
         "backward_completed",
         "optimizer_step_started",
@@ -125,22 +99,22 @@ def test_an_observer_is_told_in_order_the_undivided_loss(weight):
     ]
 
 
-def test_an_observer_is_told_of_a_short_window(weight):
+def test_an_observer_is_told_of_a_short_window(weight, watcher):
     step = make(weight, Place(True, False, 2))
-    step.observer = Observer(active=True)
+    step.observer = watcher
     step.run(None, 4.0)
-    step.finish_short_window(size=2, taken=1)
-    assert step.observer.seen[-2:] == ["optimizer_step_started", "optimizer_step_completed"]
+    step.finish_window()
+    assert watcher.seen[-2:] == ["optimizer_step_started", "optimizer_step_completed"]
 
 
-def test_an_inactive_observer_is_told_nothing(weight):
+def test_an_inactive_observer_is_told_nothing(weight, watcher):
     backend = Recording()
     step = make(weight, Place(True, True, 1), Place(True, False, 2), backend=backend)
-    step.observer = Observer(active=False)
+    step.observer, watcher.active = watcher, False
     step.run(None, 4.0)
     step.run(None, 4.0)
-    step.finish_short_window(size=2, taken=1)
-    assert step.observer.seen == []
+    step.finish_window()
+    assert watcher.seen == []
     assert "unscale" not in backend.calls
 
 
@@ -158,7 +132,10 @@ def test_the_forward_pass_runs_in_the_backends_precision(weight):
 
     backend = Wrapping()
     make(weight, backend=backend).run(None, 1.0)
-    assert backend.calls == ["enter", "leave", "backward", "reduce", "step_optimizer", "end_window", "mark_step"]
+    assert backend.calls == [
+        *("micro, last", "enter", "leave", "backward", "micro ends"),
+        *("reduce", "step_optimizer", "end_window", "mark_step"),
+    ]
 
 
 def test_the_optimizers_own_zero_grad_is_called_without_arguments(weight):
@@ -168,7 +145,7 @@ def test_the_optimizers_own_zero_grad_is_called_without_arguments(weight):
                 for parameter in group["params"]:
                     parameter.grad = None
 
-    step = TrainingStep(
+    step = ReturnedLoss(
         Plain(torch.device("cpu")), {"main": Fused([weight], lr=1.0)}, lambda engine, batch: ((weight * batch).sum(), None)
     )
     step.run(None, 1.0)

@@ -1,0 +1,122 @@
+"""Runs `training_step` and records what it returns or yields: what the steps call to get their losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from math import isfinite
+from typing import Any
+
+from torch import Tensor
+
+from framework.backends.tree import count_samples, map_tensors
+from framework.engine.engine import Engine
+from framework.metrics.recorder import Recorder
+from framework.module.loss import refuse_non_finite, split_end, split_output, split_yielded
+from framework.steps.update import SummedLoss
+from framework.steps.yielded_losses import Losses
+
+TrainingStep = Callable[[Any, Engine], Any]
+
+
+class LossRecord:
+    """Records the losses of one name.
+
+    Raises:
+        StepError: something was logged under it.
+
+    Args:
+        recorder: where to.
+        optimizers: those that the loss is for, where there are several losses.
+        reads_cost_nothing: read each loss at once, and refuse one that is not finite.
+        guarded: refuse losses that are not finite.
+
+    Attributes:
+        name: under which they are recorded.
+    """
+
+    def __init__(self, recorder: Recorder, optimizers: str, *, reads_cost_nothing: bool, guarded: bool) -> None:
+        self.name = f"loss/{optimizers}" if optimizers else "loss"
+        channel = recorder.reserve(self.name)
+        self._recorder = recorder
+        self._keep_value, self._keep_weight = channel.values.append, channel.weights.append
+        self._optimizers = optimizers
+        self._reads_cost_nothing = reads_cost_nothing
+        self._guarded = guarded
+        self._iterations: list[int] = []  # of the losses not yet read
+
+    def keep(self, loss: Tensor | SummedLoss, samples: int, engine: Engine) -> Tensor:
+        """Records a loss and returns it, without gradients."""
+        value = (loss.mean() if isinstance(loss, SummedLoss) else loss).detach()
+        if self._recorder.paused:
+            return value
+        if self._reads_cost_nothing:
+            number = value.item()
+            if self._guarded and not isfinite(number):
+                refuse_non_finite(number, engine.state.iteration, engine.state.epoch, self._optimizers)
+            self._keep_value(number)
+        else:
+            self._iterations.append(engine.state.iteration)
+            self._keep_value(value)
+        self._keep_weight(loss.count if isinstance(loss, SummedLoss) else samples)
+        return value
+
+    def check(self, values: Sequence[float]) -> tuple[int, float, str] | None:
+        """Takes the losses that were now read off the device; returns iteration, value and optimizers of the first not finite."""
+        at, self._iterations = self._iterations, []
+        if not self._guarded:
+            return None
+        pairs = zip(at, values, strict=False)  # where reading costs nothing, they were checked in their steps
+        return next(((iteration, value, self._optimizers) for iteration, value in pairs if not isfinite(value)), None)
+
+
+def returned_loss(step: TrainingStep, recorder: Recorder, record: LossRecord) -> Callable[[Engine, Any], tuple[Any, Any]]:
+    """Returns the function that computes the loss of a batch and the output of its iteration, and records both."""
+
+    def forward(engine: Engine, batch: Any) -> tuple[Tensor | SummedLoss, Any]:
+        samples = count_samples(batch)
+        returned = step(batch, engine)
+        if type(returned) is Tensor and returned.requires_grad and returned.dim() == 0:
+            return returned, record.keep(returned, samples, engine)  # the usual case, each microsecond of which counts
+        loss, rest = split_output(returned)
+        value = record.keep(loss, samples, engine)
+        for name, scalar in rest.items():
+            recorder.record(name, scalar)
+        return loss, {"loss": value, **map_tensors(rest, Tensor.detach)} if rest else value
+
+    return forward
+
+
+def yielded_losses(
+    step: TrainingStep, recorder: Recorder, optimizers: Collection[str], make_record: Callable[[str], LossRecord]
+) -> Callable[[Engine, Any], Losses]:
+    """Returns the generator function that passes on the losses of a batch as they are yielded, and records them.
+
+    Args:
+        step: yields (name of an optimizer, loss).
+        recorder: takes what the step returns at its end.
+        optimizers: the names that may be yielded.
+        make_record: makes the record of the losses for an optimizer.
+    """
+    records: dict[tuple[str, ...], LossRecord] = {}
+
+    def losses(engine: Engine, batch: Any) -> Losses:
+        samples, output = count_samples(batch), {}
+        running = step(batch, engine)
+        try:
+            while True:
+                try:
+                    yielded = next(running)
+                except StopIteration as end:
+                    rest = split_end(end.value)
+                    break
+                names, loss = split_yielded(yielded, optimizers)
+                record = records.get(names) or records.setdefault(names, make_record("+".join(names)))
+                output[record.name] = record.keep(loss, samples, engine)
+                yield names, loss
+        finally:
+            running.close()
+        for name, scalar in rest.items():
+            recorder.record(name, scalar)
+        return {**output, **map_tensors(rest, Tensor.detach)}
+
+    return losses
