@@ -4,12 +4,14 @@ Subclass `TrainModule`, write its steps, call `fit`. What is where, from the top
 
 ```
 module/      what a user declares, and how it becomes an engine with handlers
-handlers/    when things happen: progress, ...
+handlers/    when things happen: progress, early stopping, averaged weights
+loggers/     where numbers go: metrics.jsonl
+checkpoint/  how a run is written and read: atomic, verified, without pickle
 metrics/     running means and metrics
 engine/      the event loop, which knows nothing of models; on top of it deterministic and supervised engines
 steps/       the training step, written once: of a returned loss, of yielded losses, of a closure
 backends/    where and in which precision a step runs
-data/        the order of data, and passes that can be made again
+data/        the order of data: a function of seed and pass, which can be taken up anywhere
 seeding.py   random numbers
 errors.py    what is raised when a user's program is mistaken
 ```
@@ -56,22 +58,26 @@ if TYPE_CHECKING:
     )
     from framework.errors import (
         AcceleratorError as AcceleratorError,
+        CheckpointError as CheckpointError,
         DataError as DataError,
         FrameworkError as FrameworkError,
         ModuleError as ModuleError,
         NonFiniteError as NonFiniteError,
+        ResumeError as ResumeError,
         SettingError as SettingError,
         StepError as StepError,
     )
-    from framework.handlers import Progress as Progress
+    from framework.handlers import EMA as EMA, EarlyStopping as EarlyStopping, Progress as Progress
     from framework.metrics import MetricSet as MetricSet, Recorder as Recorder
     from framework.module import (
         FitResult as FitResult,
+        Interrupted as Interrupted,
         Schedule as Schedule,
         StepEvents as StepEvents,
         TrainModule as TrainModule,
         not_a_hook as not_a_hook,
         on as on,
+        verify_resume as verify_resume,
     )
     from framework.seeding import seed_all as seed_all
 
@@ -83,14 +89,18 @@ _HOMES = {
     "Apex": "backends",
     "Backend": "backends",
     "CallableEventWithFilter": "engine",
+    "CheckpointError": "errors",
     "DataError": "errors",
     "DeterministicEngine": "engine",
+    "EMA": "handlers",
+    "EarlyStopping": "handlers",
     "Engine": "engine",
     "EventEnum": "engine",
     "Events": "engine",
     "EventsList": "engine",
     "FitResult": "module",
     "FrameworkError": "errors",
+    "Interrupted": "module",
     "MetricSet": "metrics",
     "ModuleError": "errors",
     "NonFiniteError": "errors",
@@ -100,6 +110,7 @@ _HOMES = {
     "Recording": "backends",
     "RemovableEventHandle": "engine",
     "ReproducibleBatchSampler": "engine",
+    "ResumeError": "errors",
     "Schedule": "module",
     "SettingError": "errors",
     "State": "engine",
@@ -122,6 +133,7 @@ _HOMES = {
     "supervised_training_step_apex": "engine",
     "supervised_training_step_tpu": "engine",
     "update_dataloader": "engine",
+    "verify_resume": "module",
 }
 
 __all__ = sorted(_HOMES)

@@ -7,7 +7,9 @@ FrameworkError
 ├── DataError (ValueError)               the data cannot be used: empty, used up, no batches
 ├── StepError (TypeError)                a step returned something that it may not return
 ├── NonFiniteError (ArithmeticError)     a loss is NaN or infinite
-└── AcceleratorError (RuntimeError)      an accelerator or precision that is unknown or not available here
+├── AcceleratorError (RuntimeError)      an accelerator or precision that is unknown or not available here
+├── CheckpointError (RuntimeError)       a checkpoint that cannot be written, is damaged, or is not safe to read
+└── ResumeError (ValueError)             a run that cannot go on with what fit was given, or a folder in use by another run
 ```
 
 Each message says what came, what is allowed and what to do. `framework.engine` raises the built-in types that `ignite.engine`
@@ -90,5 +92,25 @@ class AcceleratorError(FrameworkError, RuntimeError):
     Example:
         >>> from framework import AcceleratorError
         >>> issubclass(AcceleratorError, RuntimeError)
+        True
+    """
+
+
+class CheckpointError(FrameworkError, RuntimeError):
+    """A checkpoint cannot be written, is damaged, or holds what is not safe to read.
+
+    Example:
+        >>> from framework import CheckpointError
+        >>> issubclass(CheckpointError, RuntimeError)
+        True
+    """
+
+
+class ResumeError(FrameworkError, ValueError):
+    """The run in a folder cannot go on with what `fit` was given, or another process is at work there.
+
+    Example:
+        >>> from framework import ResumeError
+        >>> issubclass(ResumeError, ValueError)
         True
     """

@@ -12,6 +12,8 @@ TREE = {
     "StepError": TypeError,
     "NonFiniteError": ArithmeticError,
     "AcceleratorError": RuntimeError,
+    "CheckpointError": RuntimeError,
+    "ResumeError": ValueError,
 }
 
 

@@ -1,5 +1,8 @@
 """The order of data: which batches come in which pass, and the random numbers drawn while they are made."""
 
+from framework.data.base import Ordered
+from framework.data.ordered import ordered
+from framework.data.permutation import order
 from framework.data.replay import ReproducibleBatchSampler, update_dataloader
 
-__all__ = ["ReproducibleBatchSampler", "update_dataloader"]
+__all__ = ["Ordered", "ReproducibleBatchSampler", "order", "ordered", "update_dataloader"]

@@ -11,7 +11,8 @@ from typing import Any
 from framework.engine.event_source import EventSource
 from framework.engine.events import Events
 from framework.engine.limits import check_count, data_length, is_reset, plan_run
-from framework.engine.loop import Paused, Position, Terminated, fire_completed, run_epochs
+from framework.engine.loop import Paused, Terminated, fire_completed, run_epochs
+from framework.engine.position import Position
 from framework.engine.signature import require
 from framework.engine.state import COUNTERS, State
 from framework.engine.state_dict import dump_state, load_state
@@ -234,7 +235,7 @@ class Engine(EventSource):
 
     def _run_to_end(self, position: Position) -> None:
         """Runs the epochs and fires what belongs to the way they ended."""
-        ended: type[Exception] | None = None
+        ended: type[BaseException] | None = None
         try:
             run_epochs(self, position)
         except (Terminated, Paused) as request:

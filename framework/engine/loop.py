@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import repeat
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from framework.engine.dispatch import Slot
 from framework.engine.events import Events
 from framework.engine.limits import EmptyDataError, is_done, write_epoch_length
+from framework.engine.position import Position, Restart
 from framework.engine.user_stop import refuse_user_stop_iteration
 
 if TYPE_CHECKING:
@@ -21,50 +22,19 @@ _IN_ITERATION = (Events.GET_BATCH_STARTED, Events.DATALOADER_STOP_ITERATION, Eve
 _IN_EPOCH = (Events.EPOCH_STARTED, *_IN_ITERATION, Events.ITERATION_COMPLETED, Events.TERMINATE_SINGLE_EPOCH)
 
 
-class Terminated(Exception):
+# Requests, not errors: they derive from BaseException so that no `except Exception` in a user's code swallows them.
+
+
+class Terminated(BaseException):
     """Someone asked for the end of the run."""
 
 
-class EpochTerminated(Exception):
+class EpochTerminated(BaseException):
     """Someone asked for the end of the epoch."""
 
 
-class Paused(Exception):
+class Paused(BaseException):
     """Someone asked to interrupt the run."""
-
-
-class Position:
-    """Where a run is, so that an interrupted one goes on exactly there.
-
-    Attributes:
-        after: the event after which the run was interrupted, None while it runs.
-        data: what `run` was given; a handler may have put something else into `state.dataloader` since.
-        feed: the iterator over the batches, None until the next one is needed.
-        epoch_start: the iteration count at which this epoch's count is zero.
-        refilled: the feed was renewed and has given nothing since.
-        used_up: the data can give nothing more.
-    """
-
-    __slots__ = ("after", "data", "epoch_began", "epoch_start", "feed", "paused", "refilled", "run_began", "used_up")
-
-    def __init__(self, data: Any) -> None:
-        self.data = data
-        self.after: str | None = None
-        self.feed: Iterator[Any] | None = None
-        self.epoch_start = 0
-        self.refilled = False
-        self.used_up = False
-        self.run_began = self.epoch_began = self.paused = perf_counter()
-
-    def pause(self, after: str) -> None:
-        """Notes the event after which the run stops for now."""
-        self.after, self.paused = after, perf_counter()
-
-    def resume(self) -> None:
-        """Takes the time of the pause out of the durations."""
-        away = perf_counter() - self.paused
-        self.run_began += away
-        self.epoch_began += away
 
 
 def run_epochs(engine: Engine, position: Position) -> None:
@@ -78,6 +48,8 @@ def run_epochs(engine: Engine, position: Position) -> None:
     if position.after is None:
         engine._fire(slots[Events.STARTED])
         _obey(engine, position, Events.STARTED)
+    elif position.restart is not None:
+        _restart(engine, position, position.restart)
     inside = _iterations_before(engine) if position.after in (None, Events.STARTED) else 0
     while position.after in _IN_EPOCH or not (is_done(state) or (position.used_up and state.max_iters is not None)):
         if position.after not in _IN_EPOCH:
@@ -105,6 +77,21 @@ def fire_completed(engine: Engine, position: Position) -> None:
     _fire_timed(engine, Events.COMPLETED, position.run_began)
 
 
+def _restart(engine: Engine, position: Position, restart: Restart) -> None:
+    """Fires STARTED in the process that goes on with a run, and takes up what was asked for in the one before."""
+    position.restart = None
+    engine._fire(engine._table.slots[Events.STARTED])
+    if restart.terminate:
+        engine.should_terminate, engine.terminate_reason = restart.terminate, restart.reason
+    if restart.terminate_epoch:
+        engine.should_terminate_single_epoch = restart.terminate_epoch
+    if engine.should_terminate:
+        raise Terminated
+    if engine.should_interrupt:
+        position.pause(position.after)
+        raise Paused
+
+
 def _run_iterations(engine: Engine, position: Position) -> bool:
     """Runs the iterations of one epoch, or what is left of it; returns False where someone asked for the epoch's end."""
     try:
@@ -125,6 +112,8 @@ def _iterate(engine: Engine, position: Position) -> None:
     )
     get_started, get_completed, started = live
     completed = slots[Events.ITERATION_COMPLETED]
+    if position.after is not None:
+        _take_up(engine, position)
     fetch: Callable[[], Any] | None = _feed(engine, position)
     iteration, stop = state.iteration, _stop_at(engine, position)
     resumed = position.after in _IN_ITERATION
@@ -183,6 +172,16 @@ def _iterate(engine: Engine, position: Position) -> None:
     if state.max_iters is not None and iteration >= state.max_iters and iteration - position.epoch_start != state.epoch_length:
         engine.should_terminate = True
         raise Terminated
+
+
+def _take_up(engine: Engine, position: Position) -> None:
+    """Does what an interruption or another process has left undone at the iteration at hand."""
+    if position.repeat_event:
+        position.repeat_event = False
+        engine._fire(engine._table.slots[Events.ITERATION_COMPLETED])
+        _obey(engine, position, Events.ITERATION_COMPLETED)
+    elif engine.should_terminate_single_epoch:
+        raise EpochTerminated
 
 
 def _iterations_before(engine: Engine) -> int:

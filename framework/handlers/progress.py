@@ -44,7 +44,11 @@ class Progress:
         self._began: float | None = None  # when the epoch did; None between epochs
 
     def on_epoch_started(self, engine: Engine) -> None:
-        self._epoch_start = engine.state.iteration
+        self.begin(engine, engine.state.iteration)
+
+    def begin(self, engine: Engine, epoch_start: int) -> None:
+        """Begins to show an epoch, which may be under way: its iterations count from `epoch_start`."""
+        self._epoch_start = epoch_start
         self._began = perf_counter()
         self._next = self._began + LINE_INTERVAL_S
         if self._is_terminal():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from numbers import Real
@@ -32,27 +32,31 @@ class Point(NamedTuple):
 
 
 class Channel:
-    """The values recorded under one name: those not yet read, and the weighted sum of the others."""
+    """The values recorded under one name: those since the last point of the curve, and the weighted sum of the others."""
 
-    __slots__ = ("total", "values", "weight", "weights")
+    __slots__ = ("seen", "total", "values", "weight", "weights")
 
     def __init__(self) -> None:
         self.values: list[Any] = []
         self.weights: list[Any] = []
+        self.seen = 0  # how many of the values have been read
         self.total = 0.0
         self.weight = 0.0
 
     def read(self) -> list[float]:
-        """Reads the waiting values and returns them."""
-        return _read(self.values)
+        """Reads the values and their weights where they lie; returns those that had not been read."""
+        self.values[:], self.weights[:] = _read(self.values), _read(self.weights)  # the lists stay: steps hold their append
+        new = self.values[self.seen :]
+        self.seen = len(self.values)
+        return new
 
-    def settle(self, values: list[float]) -> float | None:
+    def settle(self) -> float | None:
         """Adds the read values to the sums, forgets them, and returns their mean."""
-        weights = _read(self.weights)
-        weight = sum(weights)
-        total = sum(value * n for value, n in zip(values, weights, strict=True) if n)
-        self.values.clear()  # the lists stay the same objects: steps hold their append methods
+        weight = sum(self.weights)
+        total = sum(value * n for value, n in zip(self.values, self.weights, strict=True) if n)
+        self.values.clear()
         self.weights.clear()
+        self.seen = 0
         self.total += total
         self.weight += weight
         return total / weight if weight else None
@@ -103,6 +107,7 @@ class Recorder:
         self._reads_cost_nothing = reads_cost_nothing
         self._returned: set[str] = set()  # names that only what a step returns may use
         self._reserved: set[str] = set()  # of those, names that `record` may not use either
+        self._taken_up: set[str] = set()  # reserved in the process before
         self.series: dict[str, list[Point]] = {}
         self.latest: dict[str, float] = {}
         self._channels: dict[str, Channel] = {}
@@ -117,7 +122,7 @@ class Recorder:
         Raises:
             StepError: something was recorded under it.
         """
-        if name in self._channels:
+        if name in self._channels and name not in self._taken_up:
             raise StepError(f"{self.stage}/{name} is recorded twice: by log and as the loss of the step. Rename what is logged.")
         self._reserved.add(name)
         self._returned.add(name)
@@ -183,23 +188,29 @@ class Recorder:
         channel.values.append(kept)
         channel.weights.append(self.samples() if n is None else float(n))
 
-    def flush(self, iteration: int, epoch: int) -> dict[str, list[float]]:
-        """Reads everything recorded since the last flush and adds a point to each curve.
+    def read(self) -> dict[str, list[float]]:
+        """Reads everything recorded since it was last called, off the device; no curve gets a point.
 
         Returns:
             The values read, by name, oldest first.
         """
-        read = {}
-        now = time()
+        return {name: channel.read() for name, channel in self._channels.items() if channel.values}
+
+    def flush(self, iteration: int, epoch: int) -> dict[str, float]:
+        """Adds a point to each curve: the mean of what was recorded since the last flush.
+
+        Returns:
+            The new points, by full name.
+        """
+        self.read()
+        now, points = time(), {}
         for name, channel in self._channels.items():
-            if channel.values:
-                read[name] = channel.read()
-                mean = channel.settle(read[name])
-                if mean is not None:
-                    key = f"{self.stage}/{name}"
-                    self.latest[key] = mean
-                    self.series.setdefault(key, []).append(Point(iteration, mean, epoch, now))
-        return read
+            if channel.values and (mean := channel.settle()) is not None:
+                points[f"{self.stage}/{name}"] = mean
+        self.latest.update(points)
+        for key, mean in points.items():
+            self.series.setdefault(key, []).append(Point(iteration, mean, epoch, now))
+        return points
 
     def means(self) -> dict[str, float]:
         """Returns the means over all that was read since `clear`, by full name."""
@@ -211,3 +222,23 @@ class Recorder:
         """Starts the means anew; curves stay."""
         for channel in self._channels.values():
             channel.total = channel.weight = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns all but the curves, in plain values; everything is read off the device first."""
+        self.read()
+        channels = {
+            name: {"values": [*kept.values], "weights": [*kept.weights], "total": kept.total, "weight": kept.weight}
+            for name, kept in self._channels.items()
+        }
+        reserved = sorted(self._reserved | self._taken_up)
+        return {"channels": channels, "returned": sorted(self._returned), "reserved": reserved, "latest": dict(self.latest)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up what `state_dict` returned."""
+        for name, saved in state["channels"].items():
+            channel = self.channel(name)
+            channel.values[:], channel.weights[:] = saved["values"], saved["weights"]
+            channel.seen, channel.total, channel.weight = len(channel.values), saved["total"], saved["weight"]
+        self._returned.update(state["returned"])
+        self._taken_up.update(state["reserved"])
+        self.latest.update(state["latest"])

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
+from framework.data.base import Ordered
 from framework.engine.signature import accepts, describe, signature_of
 from framework.errors import DataError
 
@@ -31,18 +32,25 @@ class CalledAnew:
 
 def name_of(data: Any) -> str:
     """Returns what to call the data in a message."""
+    data = data.given if isinstance(data, Ordered) else data
     return f"what {describe(data.function)}() gives" if isinstance(data, CalledAnew) else f"this {type(data).__name__}"
 
 
 class Limited:
-    """The first `limit` batches of each pass over the data."""
+    """The first `limit` batches of each pass over the data.
+
+    Attributes:
+        taken: how many of the next pass were taken before it begins.
+    """
 
     def __init__(self, data: Iterable[Any], limit: int) -> None:
         self._data = data
         self._limit = limit
+        self.taken = 0
 
     def __iter__(self) -> Iterator[Any]:
-        return islice(iter(self._data), self._limit)
+        left, self.taken = self._limit - self.taken, 0
+        return islice(iter(self._data), left)
 
 
 def check_data(data: Any, argument: str) -> Iterable[Any]:

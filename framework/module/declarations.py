@@ -10,7 +10,7 @@ from typing import Any
 from framework.engine.signature import accepts, signature_of
 from framework.errors import ModuleError
 
-_VERBS = ("fit", "evaluate", "predict", "predict_batches", "log")
+_VERBS = ("fit", "evaluate", "predict", "predict_batches", "log", "load_weights", "export")
 _STEP = (("batch",), ("batch", "engine"))
 _FORMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "training_step": _STEP,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from framework.backends.base import Backend
 from framework.backends.tree import count_samples
+from framework.data.ordered import Ordered
 from framework.engine.engine import Engine
 from framework.engine.limits import EmptyDataError
 from framework.errors import DataError, StepError
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from framework.module.train_module import TrainModule
 
 
+class EvaluationDropped(Exception):  # noqa: N818  # it is no error
+    """The run is to stop now; the evaluation is made again when it goes on."""
+
+
 class Evaluation:
     """Runs `evaluation_step` over data and reduces what it returns and logs.
 
@@ -35,7 +40,13 @@ class Evaluation:
         handlers: objects whose `on_evaluation_<event>` hooks run as well.
         seed: of the random stream of the evaluation.
         compiled: compiles a step that logs into a recorder; None for not compiled.
+
+    Attributes:
+        engine: runs the evaluation.
+        to_drop: tells whether to give the evaluation up; None for never.
     """
+
+    to_drop: Callable[[], bool] | None = None
 
     def __init__(
         self,
@@ -57,8 +68,14 @@ class Evaluation:
         self.engine = Engine(_process(step, self._recorder, self._metrics, backend.mark_step))
         state = self.engine.state
         self._recorder.samples = lambda: count_samples(state.batch)
+        state.module = module
         for target in (*handlers, module):
             register_hooks(self.engine, target, evaluation=True)
+        self._around = [target.evaluation_weights for target in handlers if hasattr(target, "evaluation_weights")]
+
+    def directions(self) -> dict[str, bool]:
+        """Returns by full name whether higher is better, for the metrics that know it."""
+        return {f"{self.stage}/{name}": higher for name, higher in self._metrics.directions().items()}
 
     def run(self, data: Iterable[Any], limit: int | None = None) -> dict[str, Any]:
         """Returns the results by full name, such as "val/accuracy".
@@ -69,11 +86,19 @@ class Evaluation:
 
         Raises:
             DataError: no batch came.
+            EvaluationDropped: the run is to stop.
         """
         self._metrics.reset()
         self._recorder.clear()
-        with evaluating(self._module, self._recorder, RandomStream(self._seed)):
+        if isinstance(data, Ordered):
+            data.rewind()
+        with ExitStack() as stack:
+            for weights in self._around:
+                stack.enter_context(weights(self._module))
+            stack.enter_context(evaluating(self._module, self._recorder, RandomStream(self._seed)))
             run_once(self.engine, self._backend, data, limit, self.stage)
+            if self.to_drop is not None and self.to_drop():
+                raise EvaluationDropped
             computed = self._metrics.compute()
             if self._backend.mark_step is not None:
                 self._backend.mark_step()  # else the rest of that is recorded with the next training step, which is compiled anew

@@ -80,6 +80,11 @@ class Schedules:
                 )
             self._add(schedule if isinstance(schedule, Schedule) else Schedule(schedule), optimizers, owner)
 
+    @property
+    def all(self) -> list[LRScheduler]:
+        """Every scheduler, in an order that does not change."""
+        return [scheduler for _, scheduler in (*self.by_step, *self.by_epoch)] + [scheduler for scheduler, _ in self.monitored]
+
     def _add(self, schedule: Schedule, optimizers: Mapping[str, Optimizer], owner: str) -> None:
         scheduler = schedule.scheduler
         name = next((name for name, optimizer in optimizers.items() if scheduler.optimizer is optimizer), None)

@@ -1,4 +1,4 @@
-"""The events that `fit` adds to the engine's: inside a step, and at the very end."""
+"""The events that `fit` adds to the engine's: inside a step, after an evaluation, and at the very end."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from framework.engine.events import EventEnum
 
 
 class StepEvents(EventEnum):
-    """Fired inside a training step, and once when a verb ends. Without handlers they cost nothing.
+    """Fired inside a training step, after an evaluation, and once when a verb ends. Without handlers they cost nothing.
 
-    Hooks get these arguments after the engine: LOSS_COMPUTED the loss, OPTIMIZER_STEP_STARTED and OPTIMIZER_STEP_COMPLETED the
-    optimizer. OPTIMIZER_STEP_COMPLETED does not fire for a step that a gradient scaler skipped. CLOSED fires always, once, like
-    `finally`.
+    EVALUATED fires after each evaluation of `fit`, when its results are in `state.metrics`. Hooks get these arguments after the
+    engine: LOSS_COMPUTED the loss, OPTIMIZER_STEP_STARTED and OPTIMIZER_STEP_COMPLETED the optimizer. OPTIMIZER_STEP_COMPLETED does
+    not fire for a step that a gradient scaler skipped. CLOSED fires always, once, like `finally`.
 
     Example:
         >>> from framework import StepEvents
@@ -29,6 +29,7 @@ class StepEvents(EventEnum):
     BACKWARD_COMPLETED = "backward_completed"
     OPTIMIZER_STEP_STARTED = "optimizer_step_started"
     OPTIMIZER_STEP_COMPLETED = "optimizer_step_completed"
+    EVALUATED = "evaluated"
     CLOSED = "closed"
 
 
@@ -39,7 +40,7 @@ PAYLOAD: dict[Any, tuple[str, ...]] = {
 }
 """The arguments that hooks of these events get after the engine."""
 
-_INSIDE = tuple(event for event in StepEvents if event is not StepEvents.CLOSED)
+_INSIDE = tuple(event for event in StepEvents if event not in (StepEvents.EVALUATED, StepEvents.CLOSED))
 
 
 def register_step_events(engine: Engine) -> None:

@@ -1,22 +1,21 @@
-"""What a user subclasses: steps, declarations and hooks, and the verbs that run them."""
+"""What a user subclasses: the verbs that run what it declares."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from os import PathLike
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
 
 from framework.backends.base import Backend
 from framework.backends.selector import select_backend, with_precision
 from framework.backends.tree import join_trees
 from framework.engine.events import EventEnum, EventLike
 from framework.errors import ModuleError, StepError
-from framework.metrics.recorder import Recorder
 from framework.module.data_source import check_data
 from framework.module.declarations import check_declarations
+from framework.module.declared import Declared
 from framework.module.evaluation import Evaluation
 from framework.module.fit import fit
 from framework.module.hooks import check_hooks
@@ -25,7 +24,7 @@ from framework.module.result import FitResult
 from framework.module.settings import FitSettings, whole
 
 
-class TrainModule(nn.Module):
+class TrainModule(Declared):
     """A model that knows how to train: subclass it, write the steps, call `fit`.
 
     Required are `training_step` and `configure_optimizers`. Methods named `on_<event>`, declared `(self)` or `(self, engine)` plus
@@ -58,8 +57,6 @@ class TrainModule(nn.Module):
     """
 
     events: ClassVar[tuple[type[EventEnum], ...]] = ()
-    _recorder: Recorder | None
-    _backend: Backend | None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -67,51 +64,6 @@ class TrainModule(nn.Module):
         names = [name for name in declared if getattr(cls, name, None) is not getattr(TrainModule, name, None)]
         check_declarations(cls, names)
         check_hooks(cls, names)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._recorder = None
-        self._backend = None
-
-    # What a user declares
-
-    def training_step(self, batch: Any) -> Any:
-        """Returns the loss of a batch: a scalar tensor, or a mapping with it under "loss" and other scalars, which are recorded.
-
-        With "n" in the mapping the loss is a sum over n things; accumulated, all sums are divided by all n. For several optimizers
-        it may be a generator that yields (name, loss): each is a backward pass for the parameters of that optimizer and a step of
-        it; a mapping returned at the end is recorded. May be declared `(self, batch, engine)`.
-        """
-        raise NotImplementedError
-
-    def evaluation_step(self, batch: Any) -> Any:
-        """Returns (y_pred, y) for every metric; or a mapping from names to scalars to record, or to pairs for the metric so named.
-
-        May return None, and may be declared `(self, batch, engine)`.
-        """
-        raise NotImplementedError
-
-    def prediction_step(self, batch: Any) -> Any:
-        """Returns the prediction: by default `forward` of the batch, or of its first element if it is a tuple or list."""
-        return self(batch[0] if isinstance(batch, tuple | list) else batch)
-
-    def configure_optimizers(self) -> Optimizer | Mapping[str, Optimizer]:
-        """Returns the optimizer, or several by name. Called by `fit`, with the model on its device."""
-        raise NotImplementedError
-
-    def configure_schedulers(self, optimizers: Mapping[str, Optimizer], total_steps: int | None) -> Any:
-        """Returns nothing, a torch scheduler (stepped once an epoch), a `Schedule`, or a mapping of those.
-
-        Args:
-            optimizers: by name; a lone one is "main".
-            total_steps: windows of the whole run, which is the number of steps of an optimizer that steps once in each; None where
-                the length of the data is unknown. May be left out of the declaration.
-        """
-        return None
-
-    def configure_metrics(self) -> Mapping[str, Any]:
-        """Returns metrics by name: torchmetrics, or any objects with `update(y_pred, y)`, `compute()` and `reset()`."""
-        return {}
 
     # Verbs
 
@@ -122,6 +74,7 @@ class TrainModule(nn.Module):
         *,
         max_epochs: int | None = None,
         max_iters: int | None = None,
+        max_time_s: float | None = None,
         epoch_length: int | None = None,
         validate_every: int | EventLike = 1,
         limit_train_batches: int | None = None,
@@ -136,16 +89,31 @@ class TrainModule(nn.Module):
         seed: int | None = None,
         deterministic: bool = False,
         nan: str = "stop",
+        data_order: str = "batch",
         handlers: Sequence[Any] = (),
         progress: bool = True,
+        run_dir: str | PathLike[str] | None = None,
+        resume: str | PathLike[str] = "auto",
+        allow_changes: Collection[str] = (),
+        save_every: int | EventLike = 1,
+        save_every_s: float | None = None,
+        async_save: bool = False,
+        keep: int | None = 2,
+        monitor: str | None = None,
+        mode: str | None = None,
+        hang_timeout_s: float | None = None,
     ) -> FitResult:
         """Trains the module.
+
+        Ctrl-C, SIGTERM and `max_time_s` end a run after the step at hand; with a `run_dir` it can go on from there. A signal leaves
+        through `Interrupted`, with the exit code of the signal; in an interactive session Ctrl-C returns the result.
 
         Args:
             train_data: batches: a DataLoader, a list, a function that returns an iterable, or None with `epoch_length`.
             val_data: batches to evaluate on, or a mapping from names to batches.
             max_epochs: epochs to train, at most.
-            max_iters: batches to train on, at most, over all epochs. One of the two is needed.
+            max_iters: batches to train on, at most, over all epochs.
+            max_time_s: seconds this call may take; the step at hand is finished. One of the three limits is needed.
             epoch_length: batches an epoch; the data carries over from epoch to epoch. By default one pass over the data.
             validate_every: epochs between evaluations on `val_data`, or an event such as `Events.ITERATION_COMPLETED(every=500)`.
             limit_train_batches, limit_val_batches: batches to use of each pass, at most.
@@ -160,19 +128,38 @@ class TrainModule(nn.Module):
             deterministic: lets torch use deterministic algorithms only.
             nan: "stop" raises on a loss that is not finite, on the CPU before the step, elsewhere within `log_every` iterations;
                 "ignore" trains on.
-            handlers: objects with `on_<event>` methods; they run before the module's own hooks, in this order.
+            data_order: "batch": the order of a map-style DataLoader and the random numbers drawn in it follow from the seed and
+                the position of the batch, so that a run can go on anywhere; "sample": the random numbers follow from the index
+                of the sample, so the batch size does not matter; "loader": the loader is left as it is.
+            handlers: objects with `on_<event>` methods; they run before the module's own hooks, in this order. What has
+                `state_dict` and `load_state_dict` is saved with the run.
             progress: shows a bar, or lines where the output is no terminal.
+            run_dir: folder of the run: checkpoints and metrics.jsonl. None writes no file.
+            resume: "auto" goes on with the run in `run_dir` if there is one; "never" refuses a folder that holds a run; "must"
+                refuses one that does not; or the path of a run or a checkpoint to start from, in a new `run_dir`.
+            allow_changes: settings that may differ from those of the run that goes on. Limits, logging, saving, handlers, workers
+                and the accelerator may always.
+            save_every: epochs between checkpoints, or an event.
+            save_every_s: also after so many seconds since the last one.
+            async_save: writes checkpoints in the background, from a copy of the state taken at once.
+            keep: newest checkpoints to keep, besides the best; None keeps all.
+            monitor: a metric such as "val/loss"; each evaluation that improves it writes a checkpoint, the best.
+            mode: "min" or "max"; None takes it from the metric, or "min" for a name that ends in "loss".
+            hang_timeout_s: seconds a step, or the wait for a batch, may take; then the stacks of all threads and workers are
+                written to standard error and the process exits with code 124.
 
         Returns:
             How the run ended, its metrics, history and curves.
 
         Raises:
             FrameworkError: a mistake in the arguments, the module or the data; the subclass tells which.
+            Interrupted: a signal has ended the run; it is a SystemExit and holds the result.
             BaseException: whatever a step, a hook or the data raised.
         """
         settings = FitSettings(
             max_epochs=max_epochs,
             max_iters=max_iters,
+            max_time_s=max_time_s,
             epoch_length=epoch_length,
             validate_every=validate_every,
             limit_train_batches=limit_train_batches,
@@ -187,8 +174,19 @@ class TrainModule(nn.Module):
             seed=seed,
             deterministic=deterministic,
             nan=nan,
+            data_order=data_order,
             handlers=handlers,
             progress=progress,
+            run_dir=run_dir,
+            resume=resume,
+            allow_changes=allow_changes,
+            save_every=save_every,
+            save_every_s=save_every_s,
+            async_save=async_save,
+            keep=keep,
+            monitor=monitor,
+            mode=mode,
+            hang_timeout_s=hang_timeout_s,
         )
         return fit(self, train_data, val_data, settings)
 
@@ -257,43 +255,7 @@ class TrainModule(nn.Module):
         whole("limit_batches", limit_batches, optional=True)
         return predict_batches(self, check_data(data, "data"), self._backend_for(accelerator, precision), limit_batches)
 
-    # Inside steps and hooks
-
-    def log(self, name: str, value: Any, n: float | None = None) -> None:
-        """Records a scalar from a step or hook; its mean appears as "train/<name>", "val/<name>" or "test/<name>".
-
-        Args:
-            name: the name, without the stage.
-            value: a number, or a tensor of one element, which stays on its device: nothing waits.
-            n: weight in the mean; None for the batch's sample count, the first dimension of its first tensor.
-
-        Raises:
-            StepError: not a scalar, or outside of `fit` and `evaluate`.
-        """
-        if self._recorder is None:
-            raise StepError(
-                f"log({name!r}, ...) was called outside of a run. It works in training_step, evaluation_step and hooks, "
-                "while fit or evaluate runs."
-            )
-        self._recorder.log(name, value, n)
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the module's parameters, or of its buffers; the CPU where it has neither."""
-        for tensors in (self.parameters(), self.buffers()):
-            for tensor in tensors:
-                return tensor.device
-        return torch.device("cpu")
-
-    def declares(self, method: str) -> bool:
-        """Tells whether the class, and not only TrainModule, defines `method`."""
-        own: Callable[..., Any] | None = getattr(type(self), method, None)
-        return own is not getattr(TrainModule, method)
-
     def _backend_for(self, accelerator: str | Backend | None, precision: str | None) -> Backend:
         if accelerator is None and self._backend is not None:
             return with_precision(self._backend, precision)
         return select_backend("auto" if accelerator is None else accelerator, precision)
-
-    def __getstate__(self) -> dict[str, Any]:  # a copy made in a hook is no part of the run
-        return {**self.__dict__, "_recorder": None, "_backend": None}

@@ -17,8 +17,10 @@ DOWN = {
     "backends": {"errors"},
     "steps": {"backends", "errors"},
     "metrics": {"errors"},
+    "checkpoint": {"errors"},
+    "loggers": {"errors"},
     "handlers": {"engine", "metrics", "errors"},
-    "module": {"handlers", "metrics", "steps", "backends", "engine", "data", "seeding", "errors"},
+    "module": {"handlers", "loggers", "checkpoint", "metrics", "steps", "backends", "engine", "data", "seeding", "errors"},
 }
 STANDS_ON = {  # the engine's core knows neither
     "engine/__init__.py": {"data"},

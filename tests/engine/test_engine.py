@@ -203,6 +203,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr("framework.engine.loop.perf_counter", clock)
+    monkeypatch.setattr("framework.engine.position.perf_counter", clock)
     return clock
 
 

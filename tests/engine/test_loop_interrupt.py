@@ -3,6 +3,7 @@ import gc
 import pytest
 
 from framework.engine import Engine, Events
+from framework.engine.loop import EpochTerminated, Paused, Terminated
 
 contract = pytest.mark.contract
 
@@ -231,3 +232,47 @@ def test_an_interruption_asked_for_when_the_run_is_over_is_forgotten():
     engine.run([0])
     assert engine.should_interrupt is False
     assert engine.run([0], max_epochs=2).iteration == 2
+
+
+class Retrying:
+    """Batches 0, 1, 2; a fetch that fails is tried again."""
+
+    def __init__(self, read):
+        self._left, self._read = [2, 1, 0], read
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        while self._left:
+            try:
+                self._read()
+                return self._left.pop()
+            except Exception:  # noqa: BLE001 # as users write it
+                continue
+        raise StopIteration
+
+
+@pytest.mark.parametrize(
+    ("request_", "event"), [(Paused, "INTERRUPT"), (Terminated, "TERMINATE"), (EpochTerminated, "TERMINATE_SINGLE_EPOCH")]
+)
+def test_an_except_exception_in_the_data_does_not_swallow_a_request_and_no_handler_takes_it_for_an_error(request_, event):
+    batches, fired, caught = [], [], []
+    engine = Engine(lambda engine, batch: batches.append(batch))
+    for each in (Events.INTERRUPT, Events.TERMINATE, Events.TERMINATE_SINGLE_EPOCH):
+        engine.add_event_handler(each, fired.append, each.name)
+    engine.add_event_handler(Events.EXCEPTION_RAISED, lambda error: caught.append(error))
+    requests = [request_]
+
+    def read():
+        if engine.state.iteration == 2 and requests:
+            if request_ is Paused:
+                engine._position.pause(Events.GET_BATCH_STARTED)
+            raise requests.pop()
+
+    engine.run(Retrying(read), epoch_length=3)
+    assert (batches, fired, caught) == ([0, 1], [event], [])
+    assert engine.state.exception is None
+    if request_ is Paused:
+        engine.run(None)
+        assert batches == [0, 1, 2]

@@ -30,7 +30,7 @@ class Marked:
 
 
 SETTINGS = {
-    "no end": ({"max_epochs": None}, "fit needs an end: give max_epochs, max_iters, or both"),
+    "no end": ({"max_epochs": None}, "fit needs an end: give max_epochs, max_iters or max_time_s"),
     "max_epochs range": ({"max_epochs": 0}, "max_epochs should be a whole number of at least 1 or None, got 0 (int)"),
     "max_epochs type": ({"max_epochs": 1.5}, "max_epochs should be a whole number of at least 1 or None, got 1.5 (float)"),
     "max_iters": ({"max_iters": -1}, "max_iters should be a whole number of at least 1 or None, got -1 (int)"),

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from framework import TrainModule, seed_all
+from framework.data import ordered
 
 EPOCHS, SEED = 2, 7
 OPTIMIZERS = {
@@ -93,7 +94,7 @@ def train_both(digits, optimizer, *, loop, fit, val=False):
     by_hand = Digits(optimizer)
     by_fit = copy.deepcopy(by_hand)
     seed_all(SEED)
-    losses = hand_written(by_hand, loader(digits), **loop)
+    losses = hand_written(by_hand, ordered(loader(digits), SEED), **loop)
     seed_all(SEED)
     result = by_fit.fit(
         loader(digits), loader(digits) if val else None, max_epochs=EPOCHS, log_every=4, accelerator="cpu", progress=False, **fit

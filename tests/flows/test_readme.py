@@ -44,8 +44,14 @@ def test_the_first_screen_prints_what_stands_below_it(names):
         assert without_times[0] == pytest.approx(without_times[1], rel=0.02)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("readme")
+
+
 @pytest.mark.parametrize("index", range(1, len(PYTHON)))
-def test_the_code_runs(names, index, capsys):
+def test_the_code_runs(names, index, capsys, folder, monkeypatch):
+    monkeypatch.chdir(folder)  # the code writes a run
     exec(PYTHON[index], names)
 
 
@@ -57,4 +63,4 @@ def test_the_two_commands_are_one_line_each():
 
 def test_every_setting_of_fit_is_named():
     settings = framework.module.settings.FitSettings.__dataclass_fields__
-    assert [name for name in settings if f"`{name}`" not in README] == []
+    assert [name for name in settings if f"`{name}`" not in README and f" {name}=" not in README] == []

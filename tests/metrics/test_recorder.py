@@ -53,10 +53,13 @@ def test_a_point_is_the_mean_since_the_last_one(recorder, monkeypatch):
     monkeypatch.setattr(recorder_module, "time", lambda: 123.0)
     recorder.log("x", 1.0)
     recorder.log("x", 3.0)
-    assert recorder.flush(2, 1) == {"x": [1.0, 3.0]}
+    assert recorder.read() == {"x": [1.0, 3.0]}
+    recorder.flush(2, 1)
     recorder.log("x", 10.0)
-    assert recorder.flush(3, 2) == {"x": [10.0]}
-    assert recorder.flush(4, 2) == {}
+    assert recorder.read() == {"x": [10.0]}
+    recorder.flush(3, 2)
+    assert recorder.read() == {}
+    recorder.flush(4, 2)
     assert recorder.series == {"train/x": [Point(2, 2.0, 1, 123.0), Point(3, 10.0, 2, 123.0)]}
     assert recorder.latest == {"train/x": 10.0}
     assert recorder.means() == {"train/x": 14 / 3}
@@ -79,14 +82,16 @@ def test_nothing_is_read_before_the_flush(recorder):
         recorder.log("x", torch.tensor(float(value)).as_subclass(Counted))
         recorder.record("y", torch.tensor([float(value)]).as_subclass(Counted))
     assert Counted.reads == 0
-    assert recorder.flush(5, 1) == {"x": [0.0, 1.0, 2.0, 3.0, 4.0], "y": [0.0, 1.0, 2.0, 3.0, 4.0]}
+    assert recorder.read() == {"x": [0.0, 1.0, 2.0, 3.0, 4.0], "y": [0.0, 1.0, 2.0, 3.0, 4.0]}
+    recorder.flush(5, 1)
     assert Counted.reads == 2  # one for each name, not one for each value
 
 
 def test_tensors_and_numbers_may_come_under_one_name_in_their_order(recorder):
     for value in (1.0, torch.tensor(2.0), True, torch.tensor([[3]]), np.float32(4.0), np.array(5)):
         recorder.log("x", value)
-    assert recorder.flush(1, 1) == {"x": [1.0, 2.0, 1.0, 3.0, 4.0, 5.0]}
+    assert recorder.read() == {"x": [1.0, 2.0, 1.0, 3.0, 4.0, 5.0]}
+    recorder.flush(1, 1)
 
 
 def test_what_is_kept_has_no_graph(recorder):
@@ -123,7 +128,7 @@ def test_a_weight_of_nothing_counts_nothing(recorder):
 def test_an_empty_batch_has_no_mean(recorder):
     recorder.samples = lambda: 0
     recorder.log("x", float("nan"))
-    assert recorder.flush(1, 1)["x"][0] != 0
+    assert recorder.read()["x"][0] != 0
     assert recorder.means() == {}
     assert recorder.series == {}
 
@@ -178,7 +183,8 @@ def test_a_paused_recorder_records_nothing():
     with recorder.pause():
         recorder.log("x", 1.0)
     recorder.log("y", 1.0)
-    assert recorder.flush(1, 1) == {"y": [1.0]}
+    assert recorder.read() == {"y": [1.0]}
+    recorder.flush(1, 1)
 
 
 def test_one_name_is_not_recorded_in_two_ways(recorder):

@@ -29,8 +29,14 @@ def trainer(line):
             "compile": False,
             "nan": "stop",
             "handlers": (),
+            "data_order": "batch",
             "deterministic": False,
             "progress": False,
+            "resume": "auto",
+            "allow_changes": (),
+            "save_every": 1,
+            "async_save": False,
+            "keep": 2,
             **settings,
         }
         module = type("Module", (line,), {"training_step": training_step or line.training_step})()
@@ -52,7 +58,7 @@ def test_the_output_is_the_detached_loss_and_its_mean_is_recorded(trainer, batch
     assert window is None
     assert step.counter.steps == {"main": 6}
     assert not any(output.requires_grad for output in outputs)
-    assert recorder.flush(6, 1)["loss"] == [output.item() for output in outputs]
+    assert recorder.read()["loss"] == [output.item() for output in outputs]
 
 
 def test_a_mapping_gives_an_output_of_the_same_names(trainer, batches):
@@ -78,7 +84,7 @@ def test_a_mapping_with_the_loss_alone_is_as_the_loss(trainer, batches):
     engine, _, recorder, _, _ = trainer(lambda self, batch: {"loss": self(batch[0]).mean()})
     engine.run(batches[:1])
     assert engine.state.output.dim() == 0
-    assert recorder.flush(1, 1) == {"loss": [engine.state.output.item()]}
+    assert recorder.read() == {"loss": [engine.state.output.item()]}
 
 
 def test_means_are_weighted_by_the_samples_of_each_batch(trainer):
@@ -132,7 +138,7 @@ def test_where_reading_costs_a_wait_nothing_is_read_in_the_step(trainer, batches
         patched.setattr(torch.Tensor, "item", refuse)
         engine.run(batches)
     assert engine.state.iteration == 6
-    assert len(recorder.flush(6, 1)["loss"]) == 6
+    assert len(recorder.read()["loss"]) == 6
 
 
 def test_the_read_that_comes_later_names_the_iteration(line, batches):

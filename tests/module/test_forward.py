@@ -35,7 +35,8 @@ def test_a_loss_is_recorded_with_the_samples_of_its_batch(engine, recorder):
     assert output.item() == 2.0
     assert not output.requires_grad
     forward(engine, torch.ones(2, 2))
-    assert recorder.flush(7, 2) == {"loss": [2.0, 4.0]}
+    assert recorder.read() == {"loss": [2.0, 4.0]}
+    recorder.flush(7, 2)
     assert recorder.means() == {"train/loss": 16.0 / 6.0}
 
 
@@ -74,14 +75,14 @@ def test_elsewhere_the_first_is_found_when_they_are_read(engine, recorder):
     for iteration, value in enumerate((1.0, float("inf"), float("nan")), start=11):
         engine.state.iteration = iteration
         record.keep(loss_of(value), 1, engine)
-    assert record.check(recorder.flush(13, 2)["loss/d"]) == (12, float("inf"), "d")
+    assert record.check(recorder.read()["loss/d"]) == (12, float("inf"), "d")
     assert record.check([]) is None
 
 
 def test_unguarded_losses_are_not_looked_at(engine, recorder):
     record = record_of(recorder, reads_cost_nothing=False, guarded=False)
     record.keep(loss_of(float("nan")), 1, engine)
-    assert record.check(recorder.flush(7, 2)["loss"]) is None
+    assert record.check(recorder.read()["loss"]) is None
 
 
 def test_a_computation_again_records_nothing(engine, recorder):
@@ -93,7 +94,8 @@ def test_a_computation_again_records_nothing(engine, recorder):
     with recorder.pause():
         loss, _ = forward(engine, BATCH)
     assert loss.isnan()
-    assert recorder.flush(7, 2) == {}
+    assert recorder.read() == {}
+    recorder.flush(7, 2)
 
 
 def test_recording_goes_on_after_a_computation_again_has_failed(engine, recorder):
@@ -106,7 +108,8 @@ def test_recording_goes_on_after_a_computation_again_has_failed(engine, recorder
 def test_yielded_losses_are_recorded_one_by_one(engine, recorder):
     def step(batch, engine):
         yield "d", loss_of(1.0)
-        assert recorder.flush(7, 2) == {"loss/d": [1.0]}
+        assert recorder.read() == {"loss/d": [1.0]}
+        recorder.flush(7, 2)
         yield ("d", "g"), loss_of(2.0)
         return {"other": loss_of(3.0)}
 
@@ -115,7 +118,8 @@ def test_yielded_losses_are_recorded_one_by_one(engine, recorder):
     with pytest.raises(StopIteration) as end:
         next(losses)
     assert {name: value.item() for name, value in end.value.value.items()} == {"loss/d": 1.0, "loss/d+g": 2.0, "other": 3.0}
-    assert recorder.flush(7, 2) == {"loss/d+g": [2.0], "other": [3.0]}
+    assert recorder.read() == {"loss/d+g": [2.0], "other": [3.0]}
+    recorder.flush(7, 2)
 
 
 def test_the_name_of_a_yielded_loss_is_not_for_logging(engine, recorder):

@@ -9,6 +9,7 @@ from framework.module.settings import FitSettings, whole
 DEFAULTS = {
     "max_epochs": 1,
     "max_iters": None,
+    "max_time_s": None,
     "epoch_length": None,
     "validate_every": 1,
     "limit_train_batches": None,
@@ -23,8 +24,19 @@ DEFAULTS = {
     "seed": None,
     "deterministic": False,
     "nan": "stop",
+    "data_order": "batch",
     "handlers": (),
     "progress": True,
+    "run_dir": None,
+    "resume": "auto",
+    "allow_changes": (),
+    "save_every": 1,
+    "save_every_s": None,
+    "async_save": False,
+    "keep": 2,
+    "monitor": None,
+    "mode": None,
+    "hang_timeout_s": None,
 }
 OPTIONAL_COUNTS = ["max_epochs", "max_iters", "epoch_length", "limit_train_batches", "limit_val_batches"]
 COUNTS = [*OPTIONAL_COUNTS, "log_every", "accumulate", "validate_every"]
@@ -67,7 +79,7 @@ def test_none_is_no_count_elsewhere(name):
 
 
 def test_a_run_needs_an_end():
-    message = "fit needs an end: give max_epochs, max_iters, or both; the first reached ends the run."
+    message = "fit needs an end: give max_epochs, max_iters or max_time_s; the first reached ends the run."
     assert refusal(max_epochs=None) == message
 
 

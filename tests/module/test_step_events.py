@@ -13,10 +13,12 @@ def observed():
 def test_an_observer_is_inactive_until_someone_looks_inside_a_step():
     engine, observer = observed()
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: None)
-    engine.add_event_handler(StepEvents.CLOSED, lambda: None)
+    outside = (StepEvents.EVALUATED, StepEvents.CLOSED)
+    for event in outside:
+        engine.add_event_handler(event, lambda: None)
     assert observer.active is False
     for event in StepEvents:
-        if event is not StepEvents.CLOSED:
+        if event not in outside:
             with engine.add_event_handler(event, lambda *_: None):
                 assert observer.active is True
             assert observer.active is False

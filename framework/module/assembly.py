@@ -1,0 +1,129 @@
+"""The parts of a training run, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from framework.backends.base import Backend
+from framework.data.ordered import Ordered, ordered
+from framework.data.read_forward import ReadForward
+from framework.engine.engine import Engine
+from framework.engine.signature import accepts
+from framework.errors import DataError
+from framework.metrics.recorder import Recorder
+from framework.module.adapter import compiled, make_trainer
+from framework.module.data_source import length_of
+from framework.module.evaluation import Evaluation
+from framework.module.optimizers import named_optimizers
+from framework.module.run import Run
+from framework.module.schedules import Schedules
+from framework.module.settings import FitSettings
+
+if TYPE_CHECKING:
+    from framework.module.train_module import TrainModule
+
+
+class Assembled(NamedTuple):
+    """What trains.
+
+    Attributes:
+        engine: of the training; it has not run.
+        run: the handlers of the run and what they keep.
+        optimizers: by name.
+        schedules: those of the run.
+        source: gives the batches; None where there are none.
+        sources: all that give batches, also for evaluations.
+    """
+
+    engine: Engine
+    run: Run
+    optimizers: dict[str, Optimizer]
+    schedules: Schedules
+    source: Ordered | None
+    sources: list[Ordered]
+
+
+def assemble(
+    module: TrainModule,
+    backend: Backend,
+    train: Iterable[Any] | None,
+    val: Mapping[str, Iterable[Any]],
+    settings: FitSettings,
+    seed: int,
+) -> Assembled:
+    """Places the module, makes its optimizers and schedules, and puts everything together that one run needs.
+
+    Args:
+        module, settings: as `fit` got them.
+        backend: where the steps run.
+        train, val: batches; those for evaluation by stage.
+        seed: of the run.
+    """
+    replaced = backend.place(module)
+    optimizers = named_optimizers(module.configure_optimizers(), type(module).__name__)
+    backend.adopt(module, optimizers, replaced)
+    length = _epoch_length(train, settings)
+    schedules = _schedules(module, optimizers, _total_steps(settings, length))
+    if schedules.monitored and not val:
+        monitor = schedules.monitored[0][1]
+        raise DataError(f"Schedule(monitor={monitor!r}) needs val_data, without which it would never step. Give val_data to fit.")
+    recorder = Recorder("train", reads_cost_nothing=backend.reads_cost_nothing)
+    source = None if train is None else _source(train, seed, settings.data_order)
+    compiles = None if settings.compile_options is None else partial(compiled, backend=backend, options=settings.compile_options)
+    batches = {stage: ordered(data, seed) if isinstance(data, DataLoader) else data for stage, data in val.items()}
+    evaluations = [
+        (Evaluation(module, backend, stage, settings.handlers, seed, compiles), data, settings.limit_val_batches)
+        for stage, data in batches.items()
+    ]
+    run = Run(module, recorder, schedules, evaluations, settings, None if source is None else backend.feed(source), length)
+    on_stepped = schedules.step_after if schedules.by_step else None
+    engine, run.parts = make_trainer(module, backend, optimizers, settings, recorder, on_stepped)
+    state, counter = engine.state, run.parts.step.counter
+    if source is not None:
+        source.clock = lambda: state.iteration
+    state.stage = "train"
+    state.module = module
+    state.seed = seed
+    state.optimizers = optimizers
+    state.optimizer_steps = counter.steps
+    state.grad_norms = counter.grad_norms
+    state.directions = {name: up for evaluation, *_ in evaluations for name, up in evaluation.directions().items()}
+    sources = [each for each in (source, *batches.values()) if isinstance(each, Ordered)]
+    return Assembled(engine, run, optimizers, schedules, source, sources)
+
+
+def _source(train: Iterable[Any], seed: int, data_order: str) -> Ordered:
+    if data_order == "loader":
+        return ReadForward(train, seed) if isinstance(train, DataLoader) else ordered(train, seed)
+    return ordered(train, seed, seeding=data_order)
+
+
+def _epoch_length(train: Any, settings: FitSettings) -> int | None:
+    if settings.epoch_length is not None:
+        return settings.epoch_length
+    length, limit = length_of(train), settings.limit_train_batches
+    return length if limit is None or length is None else min(length, limit)
+
+
+def _total_steps(settings: FitSettings, length: int | None) -> int | None:
+    """Returns the number of optimizer steps of the whole run, None where the length of an epoch is unknown."""
+    if length is None:
+        return settings.max_iters if settings.accumulate == 1 and settings.max_epochs is None else None
+    by_epochs = None if settings.max_epochs is None else settings.max_epochs * length
+    ends = [end for end in (settings.max_iters, by_epochs) if end is not None]
+    if not ends:  # max_time_s alone
+        return None
+    epochs, rest = divmod(min(ends), length)
+    return epochs * -(-length // settings.accumulate) + -(-rest // settings.accumulate)
+
+
+def _schedules(module: TrainModule, optimizers: Mapping[str, Any], total_steps: int | None) -> Schedules:
+    configure = module.configure_schedulers
+    knows_total = accepts(configure, ("optimizers", "total_steps"), {})
+    configured = configure(optimizers, total_steps) if knows_total else configure(optimizers)  # type: ignore[call-arg]
+    return Schedules(configured, optimizers, type(module).__name__)

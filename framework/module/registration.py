@@ -1,0 +1,82 @@
+"""Every handler of a run, in the order in which they run."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from framework.engine.engine import Engine
+from framework.engine.events import Events
+from framework.handlers.progress import Progress
+from framework.module.boundary import Boundary, watch
+from framework.module.checks import epochs_or_event
+from framework.module.hooks import register_hooks
+from framework.module.past import Past
+from framework.module.run import Run
+from framework.module.saver import WITH_BATCH, Saver
+from framework.module.settings import FitSettings
+from framework.module.step_events import StepEvents
+
+if TYPE_CHECKING:
+    from framework.module.train_module import TrainModule
+
+
+def register(
+    engine: Engine,
+    run: Run,
+    module: TrainModule,
+    settings: FitSettings,
+    saver: Saver | None,
+    boundary: Boundary,
+    past: Past | None,
+) -> None:
+    """Registers every handler of a run. Their order here is the order in which they run."""
+    add = engine.add_event_handler
+    if settings.max_epochs is None and settings.max_iters is None:
+        add(Events.STARTED, run.go_on_without_limit)
+    add(Events.EPOCH_STARTED, run.begin_epoch)
+    add(Events.TERMINATE, run.read_values)
+    if run.one_pass:
+        add(Events.DATALOADER_STOP_ITERATION, run.refuse_short_pass)
+    add(Events.TERMINATE | Events.TERMINATE_SINGLE_EPOCH | Events.EPOCH_COMPLETED, run.close_window)
+    if saver is not None:
+        add(epochs_or_event(settings.save_every), saver.mark_due)
+        add(StepEvents.EVALUATED, saver.note_evaluation)
+        add(Events.TERMINATE, saver.save_terminated)
+        add(Events.COMPLETED, saver.remember_end)
+        if run.evaluations:
+            add(Events.EPOCH_COMPLETED, saver.remember)
+    add(Events.EPOCH_COMPLETED, run.stop_without_data)
+    add(Events.EPOCH_COMPLETED, run.summarise_epoch)
+    add(Events.EPOCH_COMPLETED, run.step_epoch_schedules)
+    if run.evaluations:
+        add(epochs_or_event(settings.validate_every), run.validate)
+    add(Events.COMPLETED, run.summarise_rest)
+    if saver is not None:
+        add(Events.COMPLETED, saver.save_end)
+    add(Events.INTERRUPT, run.note_interrupt)
+    if settings.max_iters is not None and settings.max_epochs is not None and run.epoch_length is None:
+        add(Events.ITERATION_COMPLETED(once=settings.max_iters), run.stop_at_max_iters)
+    progress = Progress(run.recorder) if settings.progress else None
+    for target in (progress, *settings.handlers, module):
+        if target is not None:
+            register_hooks(engine, target)
+    add(Events.ITERATION_COMPLETED(every=settings.log_every), run.read_values)  # with what the hooks have logged
+    add(Events.EPOCH_COMPLETED | Events.COMPLETED, run.close_row)
+    if saver is not None and past is not None and past.after is not None:
+        add(Events.STARTED, partial(saver.restore, parts=past.parts))
+        add(Events.STARTED, run.go_on)
+        if progress is not None and past.after != Events.EPOCH_COMPLETED:
+            add(Events.STARTED, lambda engine: progress.begin(engine, run.epoch_start))
+    run.on_validate = boundary.before_evaluation
+    for evaluation, *_ in run.evaluations:
+        watch(evaluation, boundary)
+    for event in WITH_BATCH:
+        if engine._table.slots[event].records:  # they may ask for an interruption
+            add(event, boundary.put_off)
+    if saver is not None:
+        add(Events.STARTED, saver.save_start)
+    add(Events.ITERATION_COMPLETED, boundary.at_iteration)
+    add(Events.EPOCH_COMPLETED, boundary.at_epoch_end)
+    if saver is not None:
+        add(Events.INTERRUPT, saver.save_interrupted)
