@@ -61,14 +61,20 @@ def open_past(folder: RunFolder, settings: FitSettings) -> Past | None:
         CheckpointError: all checkpoints are damaged.
     """
     resume, status = settings.resume, folder.status()
-    folder.origin = None if status is None else status.get("origin")
-    if resume not in RESUME and (folder.origin != origin_of(resume) or not folder.store.checkpoints()):
-        return _past(start_from(folder, resume), None)
+    origin = None if status is None else status.get("origin")
+    folder.origin = origin if isinstance(origin, str) else None
     if resume == "never" and (status is not None or folder.store.checkpoints()):
         raise ResumeError(
             f"resume='never': {folder.path} holds a run, which stays as it is. Give another run_dir, or "
             "resume='auto' to go on with it."
         )
+    if status is not None and status["status"] in _OVER and not folder.store.checkpoints():
+        raise ResumeError(
+            f"The run in {folder.path} is over ({status['reason']}), but its checkpoints are gone, so it cannot go on. Give "
+            "another run_dir to start a new run; what is left of this one stays as it is."
+        )
+    if resume not in RESUME and origin_of(resume) not in (folder.origin, origin_of(folder.path)):
+        return _past(start_from(folder, resume), None)
     checkpoint = folder.newest()
     if checkpoint is None and folder.origin is not None:
         return _past(start_from(folder, folder.origin), None)  # it was killed before its first checkpoint
@@ -77,11 +83,6 @@ def open_past(folder: RunFolder, settings: FitSettings) -> Past | None:
             raise ResumeError(
                 f"resume='must': there is no run with a checkpoint in {folder.path}. Look at run_dir, or leave resume "
                 "out to start one."
-            )
-        if status is not None and status["status"] in _OVER:
-            raise ResumeError(
-                f"The run in {folder.path} is over ({status['reason']}), but its checkpoints are gone, so it cannot go on. Give "
-                "another run_dir to start a new run; what is left of this one stays as it is."
             )
         folder.curves.cut(0)
         return None

@@ -80,6 +80,15 @@ def test_a_pass_that_was_cut_short_is_read_to_its_end_and_said_once():
         assert data.position(ended=True) == {"epoch": 2, "state": {"passes": 2, "done": 0}}
 
 
+@pytest.mark.fault(19)
+def test_the_next_pass_does_not_depend_on_whether_a_position_was_asked_for():
+    data = ordered(Passes(), seed=0)
+    reading = iter(data)
+    assert [next(reading) for _ in range(4)] == [(0, batch) for batch in range(1, 5)]  # and not asked for a fifth
+    assert list(data) == [(1, batch) for batch in range(1, 5)]
+    assert next(reading, None) is None
+
+
 def test_a_saved_state_does_not_change_with_the_data():
     data = ordered(Passes(), seed=0)
     states = [data.position() for _ in data]

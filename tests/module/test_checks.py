@@ -66,6 +66,8 @@ def test_a_module_in_eval_mode(line):
     module = line()
     module.layer.eval()
     check_module(module, settings())  # a part may be
+    module.train().training = False
+    check_module(module, settings())  # or all but a part
     words = r"Line is in eval mode, so dropout and batch normalisation would not train. Call line.train\(\) before fit"
     with pytest.raises(ModuleError, match=words):
         check_module(module.eval(), settings())

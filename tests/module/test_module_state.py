@@ -130,14 +130,3 @@ def test_metrics_inside_a_module_go_on(before):
     fresh.mean.reset()
     fresh.mean.update(3.0)
     assert fresh.mean.compute() == 3.0
-
-
-def test_what_was_taken_down_stays_when_a_metric_goes_on():
-    module = Measured()
-    module.update(0)
-    taken, expected = dump_rest(module), module.compute()
-    module.update(1)
-    fresh = Measured()
-    load_rest(fresh, taken)
-    assert fresh.compute() == expected
-    assert fresh.all.update_count == 1

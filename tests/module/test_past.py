@@ -95,7 +95,7 @@ LOST = r"The run in .*run is over \(It ended.\), but its checkpoints are gone, s
         (interrupted, 5, NEVER, 5),
         (completed, "stored", NEVER, "stored"),
         (stopped, "stored", NEVER, "stored"),
-        (lost, LOST, NEVER, MUST),
+        (lost, LOST, NEVER, LOST),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

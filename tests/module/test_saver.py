@@ -21,7 +21,7 @@ class Run:
     def __init__(self, notes):
         self.parts = SimpleNamespace(window=None)
         self.summarised_at = self.epoch_start = 0
-        self.dropped = False
+        self.dropped, self.evaluations = False, ()
         self._notes = notes
 
     def check_values(self, engine):
@@ -35,6 +35,9 @@ class Snapshots:
     def take(self, engine, after, *, repeat_event=False):
         progress = {"after": after and after.name, "repeat_event": repeat_event, "iteration": engine.state.iteration}
         return {"run": {"progress": progress, "weights": torch.tensor(engine.state.iteration)}}
+
+    def set_apart(self, parts):
+        self._notes.append("set apart")
 
     def refuse_non_finite(self, iteration):
         self._notes.append("weights checked")
@@ -198,6 +201,16 @@ def test_an_evaluation_that_was_given_up_is_undone(event, terminating, progress)
     assert (found["after"], found["repeat_event"]) == progress
 
 
+@pytest.mark.parametrize("evaluates", [False, True])
+def test_what_is_remembered_is_set_apart_from_what_an_evaluation_changes(evaluates):
+    setting = Setting()
+    setting.run.evaluations = ("an evaluation",) * evaluates
+    for event in (Events.STARTED, Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED):
+        setting.saver.remember(setting.at(4), event)
+    setting.saver.remember_end(setting.at(4))
+    assert setting.notes == ["set apart"] * 4 * evaluates
+
+
 def test_an_interruption_saves_where_the_run_is():
     setting = Setting()
     setting.saver.remember(setting.at(3), Events.EPOCH_COMPLETED)
@@ -339,3 +352,22 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(line, batches, tmp_p
     assert result.best_checkpoint.name == best
     assert [name for name, is_best in steps(tmp_path) if is_best] == [best]
     assert len(steps(tmp_path)) == len({result.best_checkpoint, result.last_checkpoint})
+
+
+@pytest.mark.fault(19)
+def test_a_run_goes_on_from_a_start_that_was_the_best(line, batches, tmp_path, assert_same_weights):
+    class Dies:
+        def on_iteration_started(self):
+            raise RuntimeError("dies")
+
+    given = {"max_epochs": 2, "validate_every": Events.STARTED | Events.EPOCH_COMPLETED, "monitor": "val/loss", "progress": False}
+    whole = line()
+    expected = whole.fit(batches, batches[:1], run_dir=tmp_path / "whole", **given)
+    with pytest.raises(RuntimeError, match="dies"):
+        line().fit(batches, batches[:1], run_dir=tmp_path / "run", handlers=[Dies()], **given)
+    assert steps(tmp_path / "run") == [("step-00000000", False), ("step-00000000.1", True)]
+    module = line()
+    result = module.fit(batches, batches[:1], run_dir=tmp_path / "run", **given)
+    assert_same_weights(module, whole)
+    assert [{**row, "time_s": 0} for row in result.history] == [{**row, "time_s": 0} for row in expected.history]
+    assert result.best_checkpoint.name == expected.best_checkpoint.name

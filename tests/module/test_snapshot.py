@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import MeanMetric
+from torchmetrics.aggregation import CatMetric
 
 from framework import Events, NonFiniteError, Plain, Schedule, TrainModule
 from framework.checkpoint import decode, encode
@@ -148,6 +150,45 @@ def test_the_tensors_are_those_of_the_run(process):
     running = trained(process())
     parts = running.snapshots.take(running.engine, Events.ITERATION_COMPLETED)
     assert parts["model"]["layer.weight"].data_ptr() == running.module.layer.weight.data_ptr()
+
+
+def test_what_an_evaluation_may_change_is_set_apart(process, line):
+    class Measured(line):
+        def __init__(self):
+            super().__init__()
+            self.mean, self.all = MeanMetric(), CatMetric()
+            self.register_buffer("kept", torch.zeros(1))
+            self.register_buffer("cache", torch.zeros(1), persistent=False)
+            self.words = ["a"]
+
+        def get_extra_state(self):
+            return {"words": self.words}
+
+        def set_extra_state(self, state): ...
+
+    class Lists(Counts):
+        def __init__(self):
+            super().__init__()
+            self.lines = ["first"]
+
+        def state_dict(self):
+            return {"lines": self.lines}
+
+    module, handler = Measured(), Lists()
+    running = process(module=module, handlers=[handler])
+    module.mean.update(1.0)
+    module.all.update(1.0)
+    parts = running.snapshots.take(running.engine, None)
+    running.snapshots.set_apart(parts)
+    before = plain(parts)
+    module.mean.update(2.0)
+    module.all.update(2.0)
+    module.kept += 1
+    module.cache += 1
+    module.words.append("b")
+    handler.lines.append("second")
+    assert plain(parts) == before
+    assert parts["model"]["layer.weight"].data_ptr() == module.layer.weight.data_ptr()  # an evaluation changes no weights
 
 
 def test_before_the_run(process):
