@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from framework.data.seeded import SeededDataset, SeededItems
+from framework.data.worker_death import FromWorkers
 from framework.data.workers import WorkerStart, end_workers, signals_held, started
 
 
@@ -65,7 +66,7 @@ class LoaderPasses:
             return iter(loader)
         if self._batches is not None and reuse and loader.persistent_workers:
             try:
-                return iter(loader)
+                return FromWorkers(iter(loader))
             except BaseException:
                 self.close()
                 raise
@@ -74,8 +75,7 @@ class LoaderPasses:
         with signals_held(loader.multiprocessing_context):
             self._batches = iter(loader)
             started(self._batches)
-        batches: Iterator[Any] = self._batches
-        return batches
+        return FromWorkers(self._batches)
 
     def workers(self) -> list[Any]:
         """Returns the worker processes that are alive."""

@@ -49,13 +49,13 @@ def test_persistent_workers_stay_and_others_do_not(persistent):
 
 def test_workers_that_cannot_be_used_again_are_ended(monkeypatch):
     passes = LoaderPasses(DataLoader(Augmented(), batch_size=8, num_workers=1, persistent_workers=True))
-    batches = passes.open(reuse=False)
+    passes.open(reuse=False)
     (worker,) = passes.workers()
 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(batches), "_reset", interrupted)
+    monkeypatch.setattr(type(passes._batches), "_reset", interrupted)
     with pytest.raises(KeyboardInterrupt):
         passes.open(reuse=True)
     monkeypatch.undo()
