@@ -75,10 +75,6 @@ class MetricsFile:
         """Appends a row of the history."""
         self._append({"kind": "row", "values": values})
 
-    def copy_from(self, path: str | os.PathLike[str]) -> None:
-        """Appends all lines of another such file: for a run that starts from another one."""
-        self._write(_whole_lines(Path(path)))
-
     def position(self) -> int:
         """Returns how many bytes are safe on the disk: what `cut` needs to come back to this moment."""
         try:
@@ -136,7 +132,7 @@ class MetricsFile:
             file.close()
 
     def _append(self, line: dict[str, Any]) -> None:
-        self._write(json.dumps(_to_json(line), allow_nan=False).encode() + b"\n")
+        self._write(json.dumps(to_json(line), allow_nan=False).encode() + b"\n")
 
     def _write(self, text: bytes) -> None:
         if self.failed:
@@ -195,26 +191,28 @@ def _whole_lines(path: Path) -> bytes:
     return text[: text.rfind(b"\n") + 1]
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
+    """Returns a value such that strict JSON holds it; see `MetricsFile` for what becomes of which."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         return value if isfinite(value) else "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if hasattr(value, "tolist"):  # tensors; arrays and numbers of numpy
-        return _to_json(value.tolist())
+        return to_json(value.tolist())
     if isinstance(value, Mapping):
-        return {str(key): _to_json(item) for key, item in value.items()}
+        return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_to_json(item) for item in value]
+        return [to_json(item) for item in value]
     return repr(value)
 
 
-def _from_json(value: Any) -> Any:
+def from_json(value: Any) -> Any:
+    """Returns what `to_json` was given, as far as JSON holds it."""
     if isinstance(value, str):
         return _NOT_FINITE.get(value, value)
     if isinstance(value, dict):
-        return {key: _from_json(item) for key, item in value.items()}
-    return [_from_json(item) for item in value] if isinstance(value, list) else value
+        return {key: from_json(item) for key, item in value.items()}
+    return [from_json(item) for item in value] if isinstance(value, list) else value
 
 
 def _take(line: dict[str, Any], series: dict[str, Curve], history: list[dict[str, Any]]) -> None:
@@ -223,7 +221,7 @@ def _take(line: dict[str, Any], series: dict[str, Curve], history: list[dict[str
     Raises:
         ValueError, TypeError, LookupError, OverflowError: it is none of ours.
     """
-    kind, values = line["kind"], _from_json(line["values"])
+    kind, values = line["kind"], from_json(line["values"])
     if kind == "points":
         moment = int(line["iteration"]), int(line["epoch"]), float(line["time_s"])
         points = [(name, float(value)) for name, value in dict(values).items()]

@@ -199,6 +199,7 @@ def _run(module: TrainModule, assembled: Assembled, settings: FitSettings, saver
         return
     if saver is not None and past is not None:
         saver.restore(engine, past.parts)
+        past.release()
     elif saver is not None and not any(nn.parameter.is_lazy(each) for each in module.parameters()):
         saver.save(engine, None)
     engine.run(run.data, max_epochs=max_epochs, max_iters=max_iters, epoch_length=run.epoch_length)

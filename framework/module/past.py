@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from framework.checkpoint.folder import Checkpoint
@@ -27,13 +27,13 @@ class Past:
 
     Attributes:
         checkpoint: the newest whole one.
-        parts: what it holds.
+        parts: what it holds, until it is released.
         result: of a run that is over and that these settings do not prolong; None for a run that goes on.
     """
 
     checkpoint: Checkpoint
     parts: dict[str, Any]
-    result: FitResult | None
+    result: FitResult | None = None
 
     @property
     def after(self) -> str | None:
@@ -46,6 +46,10 @@ class Past:
         """The seed of the run."""
         seed: int = self.parts["run"]["seed"]
         return seed
+
+    def release(self) -> None:
+        """Lets go of what the checkpoint holds, once it is put back: a second copy of all weights would stay for the run."""
+        self.parts.clear()
 
     def prolonged_by(self, settings: FitSettings) -> bool:
         """Tells whether the limits are others than those of the run."""
@@ -74,10 +78,10 @@ def open_past(folder: RunFolder, settings: FitSettings) -> Past | None:
             "another run_dir to start a new run; what is left of this one stays as it is."
         )
     if resume not in RESUME and origin_of(resume) not in (folder.origin, origin_of(folder.path)):
-        return _past(start_from(folder, resume), None)
-    checkpoint = folder.newest()
+        return _past(start_from(folder, resume))
+    checkpoint = folder.store.newest()
     if checkpoint is None and folder.origin is not None:
-        return _past(start_from(folder, folder.origin), None)  # it was killed before its first checkpoint
+        return _past(start_from(folder, folder.origin))  # it was killed before its first checkpoint
     if checkpoint is None:
         if resume == "must":
             raise ResumeError(
@@ -86,10 +90,10 @@ def open_past(folder: RunFolder, settings: FitSettings) -> Past | None:
             )
         folder.curves.cut(0)
         return None
-    past = _past(checkpoint, None)
+    past = _past(checkpoint)
     if status is None or status["status"] not in _OVER or _goes_on(past, status, settings):
         return past
-    return _past(checkpoint, _stored_result(folder, status))
+    return replace(past, result=_stored_result(folder, status))
 
 
 def tell(past: Past) -> str:
@@ -98,21 +102,20 @@ def tell(past: Past) -> str:
     return f"Going on from iteration {progress['iteration']} (epoch {progress['epoch']}): {past.checkpoint.path}"
 
 
-def _past(checkpoint: Checkpoint, result: FitResult | None) -> Past:
+def _past(checkpoint: Checkpoint) -> Past:
     parts = {part: checkpoint.read(part) for part in checkpoint.parts}
     run: Any = parts.get("run")
     facts = checkpoint.facts
     wrong = [part for part in _PARTS if not isinstance(parts.get(part), dict)]
     wrong = wrong or [f"run.{name}" for name, kind in _OF_RUN.items() if not isinstance(run.get(name), kind)]
-    wrong = wrong or [
-        f"facts.{name}" for name in ("limits",) if not isinstance(facts, dict) or not isinstance(facts.get(name), dict)
-    ]
+    if not wrong and not (isinstance(facts, dict) and isinstance(facts.get("limits"), dict)):
+        wrong = ["facts.limits"]
     if wrong or run["progress"].get("after") not in (None, *Events):
         raise CheckpointError(
             f"{checkpoint.path} is no checkpoint that fit has written: it has no {(wrong or ['run.progress.after'])[0]} as fit "
             "writes it. Give the run_dir of fit, or remove this checkpoint."
         )
-    return Past(checkpoint, parts, result)
+    return Past(checkpoint, parts)
 
 
 def _goes_on(past: Past, status: dict[str, Any], settings: FitSettings) -> bool:

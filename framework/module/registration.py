@@ -65,6 +65,7 @@ def register(
     add(Events.EPOCH_COMPLETED | Events.COMPLETED, run.close_row)
     if saver is not None and past is not None and past.after is not None:
         add(Events.STARTED, partial(saver.restore, parts=past.parts))
+        add(Events.STARTED, past.release)
         add(Events.STARTED, run.go_on)
         if progress is not None and past.after != Events.EPOCH_COMPLETED:
             add(Events.STARTED, lambda engine: progress.begin(engine, run.epoch_start))

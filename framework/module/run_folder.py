@@ -18,7 +18,7 @@ from framework.checkpoint.folder import Checkpoint
 from framework.checkpoint.lock import FolderLock
 from framework.checkpoint.store import CheckpointStore
 from framework.errors import CheckpointError, ResumeError
-from framework.loggers.jsonl import MetricsFile, _from_json, _to_json
+from framework.loggers.jsonl import MetricsFile, from_json, to_json
 from framework.module.stored_weights import CHECKPOINTS, find_checkpoint
 
 RUN_FILE = "run.json"
@@ -110,12 +110,12 @@ class RunFolder:
             raise ResumeError(
                 f"{file} is damaged: {wrong[0]} is {status.get(wrong[0])!r}. Remove it to go on from the newest checkpoint."
             )
-        return {**status, "metrics": _from_json(status["metrics"])}
+        return {**status, "metrics": from_json(status["metrics"])}
 
     def write_status(self, metrics: Mapping[str, Any], **facts: Any) -> None:
         """Writes how the run stands."""
         try:
-            content = {"format": FORMAT, "command": sys.argv, "origin": self.origin, **facts, "metrics": _to_json(dict(metrics))}
+            content = {"format": FORMAT, "command": sys.argv, "origin": self.origin, **facts, "metrics": to_json(dict(metrics))}
             files.write_json(self.path / RUN_FILE, content)
         except OSError as error:
             raise files.cannot_write(f"Writing {self.path / RUN_FILE}", error) from error
@@ -127,10 +127,6 @@ class RunFolder:
                 files.remove_file(stray)
         except OSError as error:
             raise files.cannot_write(f"Removing what a killed process has left in {self.path}", error) from error
-
-    def newest(self) -> Checkpoint | None:
-        """Returns the newest whole checkpoint; None where there is none yet."""
-        return self.store.newest()
 
     def save(self, step: int, parts: Mapping[str, Any], *, best: bool, facts: Mapping[str, Any]) -> None:
         """Writes a checkpoint, at once or in the background."""

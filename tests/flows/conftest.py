@@ -1,10 +1,12 @@
-"""A small program, a loader that counts what is read from it, and the assertion that a mistake is refused."""
+"""A small program, a loader that counts what is read from it, how a mistake is refused, and a run to compare with."""
 
+import faulty_runs
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+import framework.checkpoint.files as files
 from framework import FrameworkError, TrainModule
 
 
@@ -76,3 +78,16 @@ def net():
 @pytest.fixture
 def refused():
     return _refused
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A small run that nothing has disturbed: its end, and its folder."""
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    return faulty_runs.fit(run_dir), run_dir
+
+
+@pytest.fixture
+def quick_disk(monkeypatch):
+    """Waits for no disk: nobody cuts the power in these tests."""
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: None)

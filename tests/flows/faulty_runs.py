@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-import framework.checkpoint.files as files
 from framework import TrainModule, seed_all
 
 
@@ -135,6 +134,12 @@ def assert_same_end(one, other):
     assert difference(ending(*one), ending(*other)) is None
 
 
+def assert_ends_as(whole, run_dir, ended):
+    """Asserts that a run ended as another one, (its end, its folder), and wrote the same curves."""
+    assert_same_end(ended, whole[0])
+    assert difference(lines(run_dir), lines(whole[1])) is None
+
+
 def checkpoints(run_dir):
     """The names of the checkpoints, newest first, and whatever else lies beside them."""
     return sorted((path.name for path in (run_dir / "checkpoints").iterdir()), reverse=True)
@@ -168,9 +173,3 @@ def in_child(function):
         text = said.read()
     _, ended = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(ended), text
-
-
-@pytest.fixture
-def quick_disk(monkeypatch):
-    """Waits for no disk: nobody cuts the power in these tests."""
-    monkeypatch.setattr(files.os, "fsync", lambda descriptor: None)

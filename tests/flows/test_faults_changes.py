@@ -4,17 +4,15 @@ import re
 
 import pytest
 import torch
-from faulty_runs import (  # noqa: F401
+from faulty_runs import (
     Does,
     Net,
     Noisy,
+    assert_ends_as,
     assert_same_end,
-    difference,
     fit,
     go_on,
-    lines,
     loader,
-    quick_disk,
     stop,
 )
 from torch import nn
@@ -24,12 +22,6 @@ from framework import Events, ResumeError, Schedule
 from framework.handlers import EMA
 
 pytestmark = [pytest.mark.usefixtures("quick_disk"), pytest.mark.fault(35)]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("whole") / "run"
-    return fit(run_dir), run_dir
 
 
 @pytest.fixture
@@ -139,8 +131,7 @@ def test_refused_with_a_diff(stopped, whole, name):
     for text in said:
         assert re.search(text, str(refused.value))
     ended = go_on(stopped)  # nothing was touched
-    assert_same_end(ended, whole[0])
-    assert difference(lines(stopped), lines(whole[1])) is None
+    assert_ends_as(whole, stopped, ended)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +170,7 @@ FREE = {
 
 @pytest.mark.parametrize("name", FREE)
 def test_what_may_always_change(stopped, whole, name):
-    assert_same_end(go_on(stopped, **given(FREE[name])), whole[0])
-    assert difference(lines(stopped), lines(whole[1])) is None
+    assert_ends_as(whole, stopped, go_on(stopped, **given(FREE[name])))
 
 
 def test_handlers_may_come_and_go(tmp_path, whole):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from faulty_runs import (  # noqa: F401
-    Died,
+from faulty_runs import (
     Does,
     Net,
+    assert_ends_as,
     assert_same_end,
     checkpoints,
     difference,
@@ -18,7 +18,6 @@ from faulty_runs import (  # noqa: F401
     go_on,
     in_child,
     lines,
-    quick_disk,
     status,
     stop,
 )
@@ -29,17 +28,6 @@ from framework.checkpoint.folder import open_checkpoint
 from framework.seeding import random_state, set_random_state
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("whole") / "run"
-    return fit(run_dir), run_dir
-
-
-def assert_ends_as(whole, run_dir, ended):
-    assert_same_end(ended, whole[0])
-    assert difference(lines(run_dir), lines(whole[1])) is None
 
 
 # Row 6

@@ -7,17 +7,15 @@ from hashlib import sha256
 
 import pytest
 import torch
-from faulty_runs import (  # noqa: F401
+from faulty_runs import (
     Died,
     Does,
-    assert_same_end,
+    assert_ends_as,
     checkpoints,
     die,
     difference,
     fit,
     go_on,
-    lines,
-    quick_disk,
     status,
 )
 
@@ -25,12 +23,6 @@ from framework import CheckpointError, Events, ResumeError, __version__
 from framework.checkpoint.manifest import seal
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("whole") / "run"
-    return fit(run_dir), run_dir
 
 
 @pytest.fixture
@@ -44,11 +36,6 @@ def killed(tmp_path):
 
 def newest(run_dir):
     return run_dir / "checkpoints" / "step-00000004"
-
-
-def assert_ends_as(whole, run_dir, ended):
-    assert_same_end(ended, whole[0])
-    assert difference(lines(run_dir), lines(whole[1])) is None
 
 
 def flip(data, place):

@@ -7,7 +7,7 @@ import kinds_of_courses  # noqa: F401 # each registers its kinds
 import kinds_of_data  # noqa: F401
 import kinds_of_modules  # noqa: F401
 import pytest
-from faulty_runs import Died, Does, assert_same_end, die, difference, fit, go_on, lines, quick_disk, stop  # noqa: F401
+from faulty_runs import Died, Does, assert_same_end, die, difference, fit, go_on, lines, stop
 from kinds_of_runs import KINDS
 
 from framework import Events, Interrupted, seed_all

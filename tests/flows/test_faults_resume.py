@@ -4,10 +4,11 @@ import shutil
 
 import pytest
 import torch
-from faulty_runs import (  # noqa: F401
+from faulty_runs import (
     Died,
     Does,
     Net,
+    assert_ends_as,
     assert_same_end,
     checkpoints,
     die,
@@ -16,7 +17,6 @@ from faulty_runs import (  # noqa: F401
     go_on,
     lines,
     loader,
-    quick_disk,
     status,
     stop,
 )
@@ -43,15 +43,8 @@ def content(folder):
     return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("whole") / "run"
-    return fit(run_dir), run_dir
-
-
 def assert_as_whole(ended, run_dir, whole):
-    assert_same_end(ended, whole[0])
-    assert difference(lines(run_dir), lines(whole[1])) is None
+    assert_ends_as(whole, run_dir, ended)
     assert status(run_dir) == "completed"
 
 

@@ -7,20 +7,18 @@ from threading import Event
 import numpy
 import pytest
 import torch
-from faulty_runs import (  # noqa: F401
+from faulty_runs import (
     Died,
     Does,
     Net,
-    assert_same_end,
+    assert_ends_as,
     checkpoints,
     die,
     difference,
     fit,
     go_on,
     in_child,
-    lines,
     loader,
-    quick_disk,
     status,
 )
 
@@ -30,17 +28,6 @@ from framework.checkpoint import CheckpointStore, open_checkpoint
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 LONG_S = 60  # what a save would wait for if the run waited for it
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("whole") / "run"
-    return fit(run_dir), run_dir
-
-
-def assert_ends_as(whole, run_dir, ended):
-    assert_same_end(ended, whole[0])
-    assert difference(lines(run_dir), lines(whole[1])) is None
 
 
 def steps(run_dir):

@@ -5,18 +5,16 @@ import signal
 
 import pytest
 import torch
-from faulty_runs import (  # noqa: F401
+from faulty_runs import (
     Does,
     Net,
     Noisy,
+    assert_ends_as,
     assert_same_end,
     checkpoints,
-    difference,
     fit,
     go_on,
-    lines,
     loader,
-    quick_disk,
     status,
 )
 
@@ -60,11 +58,6 @@ def made(*at, kind=Breaks, how=lambda loss: loss * float("nan"), explodes=()):
 def whole(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("whole") / "run"
     return fit(run_dir, module=made()), run_dir
-
-
-def assert_ends_as(whole, run_dir, ended):
-    assert_same_end(ended, whole[0])
-    assert difference(lines(run_dir), lines(whole[1])) is None
 
 
 def go_on_mended(run_dir, **changes):

@@ -1,9 +1,8 @@
 """A run that stops anywhere and goes on ends as the run that never stopped: the same bits, metrics, history and curves."""
 
-import json
-
 import pytest
 import torch
+from faulty_runs import lines, without_times
 from hypothesis import HealthCheck, given, settings, strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -88,19 +87,6 @@ def fit(run_dir, *handlers, seed=5, workers=0, **changes):
     return module, result, ema
 
 
-def lines(run_dir):
-    """The curves without the times."""
-    read = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    for line in read:
-        line.pop("time_s", None)
-        line["values"].pop("time_s", None)
-    return read
-
-
-def rows(result):
-    return [{name: value for name, value in row.items() if name != "time_s"} for row in result.history]
-
-
 def points(result):
     return {name: [point[:3] for point in series] for name, series in result.series.items()}
 
@@ -113,7 +99,7 @@ def assert_same(left, right, left_dir, right_dir):
     for name, tensor in other_ema.state_dict()["averaged"].items():
         assert torch.equal(ema.state_dict()["averaged"][name], tensor), name
     assert result.metrics == expected.metrics
-    assert rows(result) == rows(expected)
+    assert without_times(result.history) == without_times(expected.history)
     assert points(result) == points(expected)
     assert lines(left_dir) == lines(right_dir)
     assert (result.status, result.reason) == (expected.status, expected.reason)
@@ -128,7 +114,7 @@ def never_stopped(tmp_path_factory):
 def test_the_run_folder_changes_nothing(never_stopped):
     (module, result, _), _ = never_stopped
     other, without, _ = fit(None, monitor=None)
-    assert rows(result) == rows(without)
+    assert without_times(result.history) == without_times(without.history)
     assert all(torch.equal(a, b) for a, b in zip(module.state_dict().values(), other.state_dict().values(), strict=True))
 
 

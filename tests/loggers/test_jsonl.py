@@ -309,23 +309,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     assert str(tmp_path) in str(warned[0].message)
 
 
-def test_the_lines_of_another_run_are_taken_over(path, file, tmp_path):
-    other = MetricsFile(tmp_path / "other.jsonl")
-    fill(other, 1, 12)
-    other.close()
-    with other.path.open("ab") as stream:
-        stream.write(b'{"kind"')
-    file.copy_from(other.path)
-    fill(file, 13, 14)
-    assert file.read() == filled(14)
-    assert file.position() == path.stat().st_size
-
-
-def test_another_run_without_lines_gives_none(file, tmp_path):
-    file.copy_from(tmp_path / "missing.jsonl")
-    assert file.read() == ({}, [])
-
-
 def test_close_may_be_called_again_and_a_later_line_opens_the_file(path, file):
     file.close()
     fill(file, 1, 3)

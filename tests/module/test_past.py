@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+import framework.module.fit as fit
 from framework import CheckpointError, Events, ResumeError, TrainModule
 from framework.module.past import open_past, tell
 from framework.module.run_folder import RunFolder
@@ -239,7 +240,7 @@ def test_a_checkpoint_that_fit_has_not_written(folder, changes, where):
 @pytest.mark.parametrize(("facts", "where"), [(None, "facts.limits"), ({"limits": [3]}, "facts.limits")])
 def test_facts_that_fit_has_not_written(folder, facts, where):
     save(folder, 4, 2)
-    parts = {part: folder.newest().read(part) for part in folder.newest().parts}
+    parts = {part: folder.store.newest().read(part) for part in folder.store.newest().parts}
     folder.save(5, parts, best=False, facts=facts)
     with pytest.raises(CheckpointError, match=f"step-00000005 is no checkpoint that fit has written: it has no {where}"):
         open_past(folder, settings())
@@ -323,3 +324,21 @@ def test_a_completed_run_of_another_module_is_refused(line, batches, tmp_path):
     words = r"The weights of .*step-00000006 are not those of this Wider:\n  more: missing in the checkpoint"
     with pytest.warns(UserWarning, match=TRAINED), pytest.raises(CheckpointError, match=words):
         Wider().fit(batches, max_epochs=1, run_dir=tmp_path, progress=False)
+
+
+def test_a_run_that_goes_on_holds_no_second_copy_of_its_state(tmp_path, line, batches, monkeypatch):
+    taken, real = [], fit.open_past
+    monkeypatch.setattr(fit, "open_past", lambda *given: taken.append(real(*given)) or taken[-1])
+    seen = []
+
+    class Look:
+        def on_iteration_completed(self, engine):
+            seen.append(taken[-1] and dict(taken[-1].parts))
+            if engine.state.iteration == 2:
+                engine.interrupt()
+
+    common = {"max_epochs": 1, "run_dir": tmp_path, "progress": False, "handlers": [Look()]}
+    line().fit(batches, **common)
+    line().fit(batches, **common)
+    assert seen[:2] == [None, None]
+    assert seen[2:] == [{}] * (len(batches) - 2)

@@ -32,7 +32,7 @@ def test_it_is_made_with_its_parents(tmp_path):
     with RunFolder(str(path), keep=2) as folder:
         assert folder.path == path
         assert folder.store.folder == path / "checkpoints"
-        assert (folder.store.keep, folder.status(), folder.newest(), folder.origin) == (2, None, None, None)
+        assert (folder.store.keep, folder.status(), folder.store.newest(), folder.origin) == (2, None, None, None)
     assert sorted(file.name for file in path.iterdir()) == ["checkpoints", "run.lock"]
 
 
@@ -216,8 +216,8 @@ def test_checkpoints_are_written(tmp_path, in_background):
             folder.save(step, {"model": {"weight": weight}}, best=step == 1, facts={"epoch": step})
             weight += 1
         folder.wait()
-        assert torch.equal(folder.newest().read("model")["weight"], torch.ones(2))
-        assert folder.newest().facts == {"epoch": 2}
+        assert torch.equal(folder.store.newest().read("model")["weight"], torch.ones(2))
+        assert folder.store.newest().facts == {"epoch": 2}
         assert folder.store.best().name == "step-00000001"
         folder.save(3, {"model": {"weight": weight}}, best=False, facts={})
     assert folder.store.last().name == "step-00000003"
