@@ -4,6 +4,7 @@ import os
 import shutil
 import warnings
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from faulty_runs import (
 
 import framework.checkpoint.files as files
 from framework import CheckpointError, Events, ResumeError, seed_all
+from framework.checkpoint import CheckpointStore
 from framework.checkpoint.folder import open_checkpoint
 from framework.seeding import random_state, set_random_state
 
@@ -108,15 +110,44 @@ def test_a_file_lies_where_the_folder_should(tmp_path):
 @pytest.mark.fault(7)
 @pytest.mark.parametrize("in_background", [False, True])
 @pytest.mark.parametrize("what", [".", "checkpoints"])
-def test_the_folder_is_removed_in_the_run(tmp_path, what, in_background):
+def test_the_folder_is_removed_in_the_run(tmp_path, monkeypatch, what, in_background):
+    first_save_is_over = Event()
+    write = CheckpointStore.write
+
+    def told(store, save):
+        path = write(store, save)
+        first_save_is_over.set()
+        return path
+
     def remove(engine):
+        assert first_save_is_over.wait(60)
         shutil.rmtree(tmp_path / "run" / what)
 
+    monkeypatch.setattr(CheckpointStore, "write", told)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".*metrics\.jsonl cannot be written: .*The run goes on without it", UserWarning)
-        with pytest.raises(CheckpointError, match=r"Saving step [03] as .*/step-0000000[03] failed: .*See that the folder e"):
+        with pytest.raises(CheckpointError, match=r"Saving step 3 as .*/step-00000003 failed: .*See that the folder e"):
             fit(tmp_path / "run", Does(2, do=remove), async_save=in_background)
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.fault(7)
+def test_the_folder_is_removed_while_a_background_save_is_under_way(tmp_path, monkeypatch):
+    removed = Event()
+    write = CheckpointStore.write
+
+    def late(store, save):
+        assert removed.wait(60)
+        return write(store, save)
+
+    def remove(engine):
+        shutil.rmtree(tmp_path / "checkpoints")
+        removed.set()
+
+    monkeypatch.setattr(CheckpointStore, "write", late)
+    with pytest.raises(CheckpointError, match=r"Saving step 0 as .*/step-00000000 failed: .*See that the folder e"):
+        fit(tmp_path, Does(2, do=remove), async_save=True)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 @pytest.mark.fault(7)
