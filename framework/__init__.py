@@ -13,6 +13,7 @@ steps/       the training step, written once: of a returned loss, of yielded los
 backends/    where and in which precision a step runs
 data/        the order of data: a function of seed and pass, which can be taken up anywhere
 seeding.py   random numbers
+tracebacks.py  what a user sees of an error: their own frames
 errors.py    what is raised when a user's program is mistaken
 ```
 

@@ -24,8 +24,18 @@ def move_model(model: nn.Module, device: torch.device) -> dict[nn.Parameter, nn.
 
     `model.to` keeps parameters where both devices hold the same kind of tensor and makes new ones elsewhere (torch_xla). It then
     also unties tied parameters; they are tied again here.
+
+    Raises:
+        ModuleError: a parameter is on the meta device, where it has no numbers.
     """
     before = dict(model.named_parameters(remove_duplicate=False))
+    empty = [name for name, parameter in before.items() if parameter.is_meta]
+    if empty and device.type != "meta":
+        raise ModuleError(
+            f"{len(empty)} parameters of {type(model).__name__} are on the meta device, where they have no numbers: "
+            f"{', '.join(empty[:3])}{', ...' if len(empty) > 3 else ''}. Make the module outside of torch.device('meta'); or call "
+            "to_empty(device='cpu') and fill in the weights before fit."
+        )
     model.to(device)
     replaced: dict[nn.Parameter, nn.Parameter] = {}
     for name, old in before.items():

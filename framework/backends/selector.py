@@ -18,6 +18,12 @@ from framework.errors import AcceleratorError
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps", "amp", "apex", "tpu")
 PRECISIONS = ("fp32", *DTYPES)
+_ELSEWHERE = {  # what other libraries and torch call them
+    **dict.fromkeys(("32", "32-true", "float32", "torch.float32", "float", "single", "full", "no"), "fp32"),
+    **dict.fromkeys(("16", "16-mixed", "16-true", "float16", "torch.float16", "half", "amp", "mixed"), "fp16"),
+    **dict.fromkeys(("bf16-mixed", "bf16-true", "bfloat16", "torch.bfloat16", "bfloat"), "bf16"),
+}
+_GPU = {"gpu": "cuda", "nvidia": "cuda", "xla": "tpu", "metal": "mps", "mixed": "amp"}
 _TORCH = f"(torch {torch.__version__})"
 _DEVICE = re.compile(r"(cuda|mps|cpu):(\d+)")
 
@@ -41,6 +47,7 @@ def select_backend(accelerator: str | Backend = "auto", precision: str | None = 
     if precision is not None and precision not in PRECISIONS:
         raise AcceleratorError(
             f"precision={precision!r} is unknown. It is one of {', '.join(PRECISIONS)}, or None for the default."
+            f"{_nearest_precision(precision)}"
         )
     if isinstance(accelerator, Backend):
         if precision not in (None, accelerator.precision):
@@ -80,14 +87,25 @@ def available_accelerators() -> dict[str, str]:
     return {name: "available" if (probe := _probe(name)).ok else probe.reason for name in ACCELERATORS}
 
 
+def _nearest_precision(precision: object) -> str:
+    """Returns a question for the precision that was meant, with a space before; nothing where none is near."""
+    name = str(precision).lower()
+    near = [_ELSEWHERE[name]] if name in _ELSEWHERE else difflib.get_close_matches(name, PRECISIONS, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _name_of(device: object) -> str:
+    return f" Did you mean {str(device)!r}?" if isinstance(device, torch.device) else ""
+
+
 def _device_of(accelerator: str) -> tuple[str, torch.device]:
     """Returns the accelerator without an index, and its device."""
     if not isinstance(accelerator, str):
-        raise AcceleratorError(f"accelerator={accelerator!r} is neither a name nor a Backend. {_listing()}")
+        raise AcceleratorError(f"accelerator={accelerator!r} is neither a name nor a Backend.{_name_of(accelerator)} {_listing()}")
     indexed = _DEVICE.fullmatch(accelerator)
     name = indexed[1] if indexed else accelerator
     if name not in ACCELERATORS:
-        near = ["cuda"] if name == "gpu" else difflib.get_close_matches(name, ACCELERATORS, n=1)
+        near = [_GPU[name.lower()]] if name.lower() in _GPU else difflib.get_close_matches(name.lower(), ACCELERATORS, n=1)
         raise AcceleratorError(
             f"accelerator={accelerator!r} is unknown.{f' Did you mean {near[0]!r}?' if near else ''} {_listing()}"
         )

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from framework.errors import DataError
+
 
 def map_tensors(tree: Any, function: Callable[[Tensor], Any]) -> Any:
     """Returns `tree` with `function` applied to each tensor; other leaves stay.
@@ -42,11 +44,19 @@ def tensors_in(tree: Any) -> Iterator[Tensor]:
 
 
 def count_samples(batch: Any) -> int:
-    """Returns the number of samples in a batch: the first dimension of its first tensor, 1 where there is none."""
+    """Returns the number of samples in a batch: the first dimension of its first tensor, 1 where there is none.
+
+    Raises:
+        DataError: the batch is an exception.
+    """
     if type(batch) in (tuple, list) and batch and type(batch[0]) is Tensor and batch[0].dim():
         return batch[0].size(0)  # the usual (x, y, ...), each step
     first = next(tensors_in(batch), None)
-    return 1 if first is None or first.dim() == 0 else first.shape[0]
+    if first is not None:
+        return first.shape[0] if first.dim() else 1
+    if isinstance(batch, BaseException):
+        raise DataError(f"A batch is the exception {batch!r}: something returned or yielded it. Raise it there instead.")
+    return 1
 
 
 def join_trees(trees: Sequence[Any]) -> Any:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from framework.errors import ResumeError
+from framework.errors import DataError, ResumeError
 
 
 class BatchCount:
@@ -62,6 +62,7 @@ class Ordered(ABC):
         clock: returns how many batches are complete in all, where something else knows that better, such as an engine that counts
             its iterations; None counts the batches that were handed out. To be set between two passes.
         given: the data that it was made of.
+        name: what to call it in a message.
         on_dropped: called after each batch that is read and dropped to go on inside a pass, which may take long; None for nothing.
         reads_ahead_safely: a fetch may be broken off without loss: `load_position(position())` and `iter` give that batch again.
 
@@ -79,6 +80,7 @@ class Ordered(ABC):
 
     reads_ahead_safely = True
     given: Any = None
+    name = "The data"
     on_dropped: Callable[[], None] | None = None
 
     def __init__(self, seed: int) -> None:
@@ -216,8 +218,23 @@ class _Reading(Iterator[Any]):
             if not opened.broken:
                 opened.broken, opened.fetch = True, _broken_off
             raise
+        if batch is None:
+            raise none_came(self._data.name, opened.completed() + 1)
         self._count.handed_out += 1
         return batch
+
+
+def none_came(name: str, number: int) -> DataError:
+    """Builds the error for data that gives None where a batch is due.
+
+    Args:
+        name: of the data.
+        number: of the batch in its pass; the first is 1.
+    """
+    return DataError(
+        f"{name} gave None as batch {number} of a pass. A collate_fn or a generator that forgets to return or to yield what it has "
+        "made gives None; return the batch there, or leave out what is none."
+    )
 
 
 def _superseded() -> NoReturn:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from framework.data.collate_errors import NamedCollate
 from framework.data.seeded import SeededDataset, SeededItems
 from framework.data.worker_death import FromWorkers
 from framework.data.workers import WorkerStart, end_workers, signals_held, started
@@ -40,7 +41,8 @@ def changed(loader: DataLoader[Any], **changes: Any) -> DataLoader[Any]:
 def with_items(loader: DataLoader[Any], items: SeededItems, dataset: SeededDataset, **changes: Any) -> DataLoader[Any]:
     """Returns a copy that makes its batches of these items, of which each has its seed."""
     sampler = "sampler" if loader.batch_sampler is None else "batch_sampler"
-    return changed(loader, dataset=dataset, **{sampler: items}, **changes)
+    collate = NamedCollate(loader.collate_fn, dataset)
+    return changed(loader, dataset=dataset, collate_fn=collate, **{sampler: items}, **changes)
 
 
 class LoaderPasses:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from framework.data.base import BatchCount, Ordered, Pass
+from framework.data.collate_errors import NamedCollate
 from framework.data.loader_copy import LoaderPasses, changed, is_plain, traits_of
 from framework.errors import ResumeError
 from framework.seeding import random_state, set_random_state
@@ -28,7 +29,9 @@ class ReadForward(Ordered):
     def __init__(self, data: Any, seed: int) -> None:
         super().__init__(seed)
         self._data = data
-        self._passes = LoaderPasses(changed(data)) if is_plain(data) else None  # a copy, for the workers' sake alone
+        self._passes = None
+        if is_plain(data):  # a copy, which has workers of its own
+            self._passes = LoaderPasses(changed(data, collate_fn=NamedCollate(data.collate_fn, data.dataset)))
         self.reads_ahead_safely = not hasattr(data, "__next__")  # an iterator has no start to go back to
 
     def __len__(self) -> int:

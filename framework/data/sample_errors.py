@@ -21,21 +21,40 @@ def name_samples(error: Exception, dataset: Any, indices: Sequence[Any]) -> None
     Raises:
         RuntimeError: in place of a StopIteration, which would look like the end of the data.
     """
-    where = _named(dataset, indices)
+    whole, named = seen_through(dataset, indices)
+    where = f"{'one of the ' if len(indices) > 1 else ''}{listed(named, len(indices))} of {type(whole).__name__}"
+    refuse_stop_iteration(error, where)
+    error.add_note(f"It was raised in {where}.")
+
+
+def refuse_stop_iteration(error: Exception, where: str) -> None:
+    """Raises in place of a StopIteration, which would look like the end of the data.
+
+    Raises:
+        RuntimeError: chained from `error`, saying where it was raised.
+    """
     if isinstance(error, StopIteration):
         raise RuntimeError(
             f"StopIteration was raised in {where}, where it would look like the end of the data. Raise another exception, or use "
             "next(iterator, default)."
         ) from error
-    error.add_note(f"It was raised in {where}.")
 
 
-def _named(dataset: Any, indices: Sequence[Any]) -> str:
+def seen_through(dataset: Any, indices: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """Returns the dataset that a Subset is a part of, and the first of the indices there, where the user knows the samples."""
     named = list(indices)[:_NAMED]
-    while type(dataset) is Subset:  # as random_split makes them: name the sample where the user knows it
+    while type(dataset) is Subset:  # as random_split makes them
         named = [dataset.indices[index] for index in named]
         dataset = dataset.dataset
-    if len(indices) == 1:
-        return f"sample {named[0]!r} of {type(dataset).__name__}"
-    more = f" and {len(indices) - _NAMED} more" if len(indices) > _NAMED else ""
-    return f"one of the samples {', '.join(map(repr, named))}{more} of {type(dataset).__name__}"
+    return dataset, named
+
+
+def listed(named: Sequence[Any], count: int) -> str:
+    """Lists samples by what `seen_through` returned.
+
+    Args:
+        named: the first indices.
+        count: how many there are in all.
+    """
+    more = f" and {count - len(named)} more" if count > len(named) else ""
+    return f"sample{'s' if count > 1 else ''} {', '.join(map(repr, named))}{more}"

@@ -68,7 +68,8 @@ class Indices:
 
     Attributes:
         in_batches: an item is the indices of a batch, not one index.
-        replaced: the name of torch's sampler that draws otherwise than the user wrote it, None where nothing changes.
+        replaced: the name of torch's sampler that draws otherwise than the user wrote it, None where nothing changes; all samples
+            shuffled come in another order each time anyway.
     """
 
     def __init__(self, loader: DataLoader[Any]) -> None:
@@ -81,7 +82,7 @@ class Indices:
         self._sampler: Any = sampler
         self._known = type(sampler) is SequentialSampler or type(sampler) in _REDRAWN
         draws = type(sampler) in _REDRAWN and getattr(sampler, "shuffle", True)
-        self.replaced = type(sampler).__name__ if draws else None
+        self.replaced = type(sampler).__name__ if draws and not _is_plain_shuffle(sampler) else None
         below = getattr(sampler, "sampler", None)
         own = () if self._known else (sampler, below)
         self._with_state = next((one for one in own if hasattr(one, "state_dict") and hasattr(one, "load_state_dict")), None)
@@ -144,6 +145,13 @@ class Indices:
                     "generators and its own state_dict only. Give the sampler of the interrupted run, or start a new run."
                 )
         return items, skipped
+
+
+def _is_plain_shuffle(sampler: Any) -> bool:
+    """Tells whether it gives all samples in an order that is another one in each pass."""
+    if type(sampler) is not RandomSampler or sampler.replacement or sampler.generator is not None:
+        return False
+    return sampler.num_samples == len(sampler.data_source)
 
 
 class _From:

@@ -54,15 +54,20 @@ class SeededDataset(Dataset[Any]):
     Args:
         dataset: the user's.
         each_sample: a seed comes with a pass instead, and that of each sample follows from it and the sample's index.
+
+    Attributes:
+        latest: the indices that were asked for last.
     """
 
     def __init__(self, dataset: Any, each_sample: bool = False) -> None:
         self.dataset = dataset
+        self.latest: Any = ()
         self._each_sample = each_sample
 
     def __getitems__(self, seeded: tuple[int, Any]) -> list[Any]:
         """Returns the samples of one batch."""
         seed, indices = seeded
+        self.latest = indices
         dataset, each_sample = self.dataset, self._each_sample
         if not each_sample:
             seed_streams(seed)
@@ -87,11 +92,12 @@ class SeededDataset(Dataset[Any]):
     def __getitem__(self, seeded: tuple[int, Any]) -> Any:
         """Returns what a loader without batches makes of one item of its sampler."""
         seed, index = seeded
+        self.latest = index if isinstance(index, list) else (index,)
         seed_streams(derive_seed(seed, _whole(index)) if self._each_sample else seed)
         try:
             return self.dataset[index]
         except Exception as error:
-            name_samples(error, self.dataset, index if isinstance(index, list) else (index,))
+            name_samples(error, self.dataset, self.latest)
             raise
 
 

@@ -31,7 +31,10 @@ class FromWorkers(Iterator[Any]):
         try:
             return self._next()
         except (EOFError, ConnectionError) as error:
-            wait([worker.sentinel for worker in self._workers], _DYING_S)
+            ended = wait([worker.sentinel for worker in self._workers], _DYING_S)
+            for worker in self._workers:
+                if worker.sentinel in ended:
+                    worker.join(_DYING_S)  # it closes its files before its end can be seen
             dead = [worker for worker in self._workers if not worker.is_alive()]
             if not dead:
                 raise

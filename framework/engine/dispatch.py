@@ -31,13 +31,14 @@ class Record:
     to find out that nothing is due would cost twice as much. All other filters are folded into the call.
     """
 
-    __slots__ = ("__weakref__", "call", "every", "given", "handler")
+    __slots__ = ("__weakref__", "call", "due", "every", "given", "handler")
 
     def __init__(self, given: Handler, call: Handler) -> None:
         self.given = given
         self.handler = given  # what a handle refers to: the user's function, or the stand-in of a filtered one
         self.call = call
         self.every: int | None = None
+        self.due: Filter | None = None  # the filter, whichever of the two looks at it
 
 
 class FilteredHandler:
@@ -75,6 +76,7 @@ class Slot:
             )
         call = self._bind(handler, args, kwargs)
         record = Record(handler, call)
+        record.due = due
         every: int | None = getattr(event, "every", None)
         if every is not None and self.counter == "iteration" and not self.positional:
             record.every = every

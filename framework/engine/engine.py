@@ -70,6 +70,7 @@ class Engine(EventSource):
         self._should_terminate_single_epoch: bool | str = False
         self._should_interrupt = False
         self.terminate_reason: str | None = None
+        self._on_error: Callable[[Engine, BaseException], None] | None = None  # sees an error while the engine is where it arose
 
     # Requests
 
@@ -198,6 +199,8 @@ class Engine(EventSource):
             self._drive(position)
         except BaseException as error:
             self._position = None  # the run is over
+            if self._on_error is not None:
+                self._on_error(self, error)
             if not self._pass_to_handlers(error):
                 raise
         finally:

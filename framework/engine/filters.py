@@ -51,7 +51,8 @@ def _once(once: int | Sequence[int]) -> Filter:
     if not isinstance(counts, Sequence) or not counts or not all(_is_integer(count) and count > 0 for count in counts):
         raise ValueError(f"Argument once should either be a positive integer or a list of positive integers, got {once!r}")
     due_at = frozenset(counts)
-    return lambda engine, count: count in due_at
+    shown = f"in {tuple(sorted(due_at))}" if len(due_at) > 1 else f"== {counts[0]}"
+    return _shown_as(f"{{count}} {shown}", lambda engine, count: count in due_at)
 
 
 def _within(every: int | None, before: int | None, after: int | None) -> Filter | None:
@@ -62,5 +63,23 @@ def _within(every: int | None, before: int | None, after: int | None) -> Filter 
             raise ValueError(f"Argument {name} should be integer and greater or equal to zero, got {value!r}")
     low, high, step = after or 0, float("inf") if before is None else before, every or 1
     if before is None and after is None:
-        return None if step == 1 else lambda engine, count: count % step == 0
-    return lambda engine, count: low < count < high and (count - low - 1) % step == 0
+        return None if step == 1 else _shown_as(f"{{count}} % {step} == 0", lambda engine, count: count % step == 0)
+    span = f"{low} < {{count}}" + ("" if before is None else f" < {high}")
+    shown = span if step == 1 else f"{span} and ({{count}} - {low + 1}) % {step} == 0"
+    return _shown_as(shown, lambda engine, count: low < count < high and (count - low - 1) % step == 0)
+
+
+def condition_of(due: Filter, count: str) -> str | None:
+    """Returns a filter as a Python expression; None for a function of the user's own.
+
+    Args:
+        due: the filter.
+        count: the expression that it looks at.
+    """
+    shown: str | None = getattr(due, "_shown_as", None)
+    return None if shown is None else shown.format(count=count)
+
+
+def _shown_as(shown: str, due: Filter) -> Filter:
+    due._shown_as = shown  # type: ignore[attr-defined]  # functions take attributes
+    return due

@@ -65,12 +65,14 @@ class EarlyStopping:
         self._reset()
 
     def on_started(self, engine: Engine) -> None:
+        """Begins to count anew, unless the run goes on."""
         if engine.state.iteration == 0:
             self._reset()  # the object may have served another run
         if hasattr(engine.state, "directions"):
             self._direction(engine)  # an unknown direction is an error now, and not an epoch later
 
     def on_evaluated(self, engine: Engine) -> None:
+        """Counts the evaluations without improvement, and ends the run after `patience` of them."""
         mode, value = self._direction(engine), monitored(self.monitor, engine.state.metrics)
         if better(value, self.best, mode, self.min_delta):
             self.best, self.best_iteration, self.bad, self._nan = value, engine.state.iteration, 0, 0

@@ -69,6 +69,7 @@ class EMA:
         self._loaded = False  # and not yet compared with the module
 
     def on_started(self, engine: Engine) -> None:
+        """Begins anew, or goes on from loaded averages."""
         module = getattr(engine.state, "module", None)
         if module is None:
             raise SettingError(
@@ -81,12 +82,15 @@ class EMA:
         self._warn_of_coarse_types(module)
 
     def on_optimizer_step_completed(self) -> None:
+        """Notes that the weights have changed."""
         self._stepped = True
 
     def on_iteration_completed(self) -> None:
+        """Updates the averages, if an optimizer has stepped."""
         self._catch_up()
 
-    def on_closed(self) -> None:  # where the end of the data cuts a window short, its step comes after the iteration
+    def on_closed(self) -> None:
+        """Updates the averages after a step that came after the last iteration, in a window that the data cut short."""
         self._catch_up()
 
     @contextmanager

@@ -44,6 +44,7 @@ class Progress:
         self._began: float | None = None  # when the epoch did; None between epochs
 
     def on_epoch_started(self, engine: Engine) -> None:
+        """Begins a bar."""
         self.begin(engine, engine.state.iteration)
 
     def begin(self, engine: Engine, epoch_start: int) -> None:
@@ -61,19 +62,25 @@ class Progress:
             self._next = perf_counter() + BAR_INTERVAL_S
 
     def on_iteration_completed(self, engine: Engine) -> None:
+        """Moves the bar on, if some time has passed."""
         if perf_counter() >= self._next:
             self._show(engine)
 
     def on_epoch_completed(self, engine: Engine) -> None:
+        """Ends the bar, or writes a line."""
         self._finish(engine)
 
-    def on_completed(self, engine: Engine) -> None:  # a run may end inside an epoch
+    def on_completed(self, engine: Engine) -> None:
+        """Ends the bar of a run that ended inside an epoch."""
         self._finish(engine)
 
     def on_interrupt(self) -> None:
+        """Leaves the bar as it is."""
         self._close()
 
-    def on_closed(self) -> None:  # not on_exception_raised: on an engine of one's own a handler of it takes the error
+    def on_closed(self) -> None:
+        """Leaves the bar as it is."""
+        # not on_exception_raised: on an engine of one's own a handler of it takes the error
         self._close()
 
     def _finish(self, engine: Engine) -> None:

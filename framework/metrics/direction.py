@@ -37,9 +37,10 @@ def direction(monitor: str, mode: str | None, directions: Mapping[str, bool]) ->
         return "max" if directions[monitor] else "min"
     if monitor.lower().endswith("loss"):
         return "min"
+    known = f" Those that tell it are {', '.join(map(repr, directions))}." if directions else ""
     raise SettingError(
         f"monitor={monitor!r}: whether a lower or a higher value is better cannot be told from the metric or its name. "
-        "Give mode='min' or mode='max'."
+        f"Give mode='min' or mode='max'.{known}"
     )
 
 

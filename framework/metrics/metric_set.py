@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -42,14 +42,23 @@ class MetricSet:
         self._metrics: dict[str, Any] = dict(metrics.items())
         self._updates = dict.fromkeys(self._metrics, 0)
         for name, metric in self._metrics.items():
+            if isinstance(metric, type):
+                raise ModuleError(f"The metric {name!r} is the class {metric.__name__}. Write {metric.__name__}(...).")
             missing = [verb for verb in _VERBS if not callable(getattr(metric, verb, None))]
             if missing:
-                raise ModuleError(f"The metric {name!r} ({type(metric).__name__}) has no {' and no '.join(missing)}.")
+                raise ModuleError(
+                    f"The metric {name!r} ({type(metric).__name__}) has no {' and no '.join(missing)}. Give an object that has "
+                    "update(y_pred, y), compute() and reset(), such as a metric of torchmetrics."
+                )
             if device is not None and hasattr(metric, "to"):
                 self._metrics[name] = metric.to(device)
+        self._refuse_shared()
 
     def __len__(self) -> int:
         return len(self._metrics)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._metrics)
 
     def __contains__(self, name: object) -> bool:
         return name in self._metrics
@@ -57,9 +66,10 @@ class MetricSet:
     def update(self, pair: Any, name: str | None = None) -> None:
         """Feeds a pair (y_pred, y) to every metric, or to the one called `name`."""
         if not isinstance(pair, tuple | list) or len(pair) != 2:
+            came = f"{type(pair).__name__}{f' of length {len(pair)}' if isinstance(pair, tuple | list) else ''}"
             raise StepError(
                 "evaluation_step should return (y_pred, y) for the metrics, a mapping of names to scalars and pairs, or None; "
-                f"got {type(pair).__name__}{f' of length {len(pair)}' if isinstance(pair, tuple | list) else ''}."
+                f"got {came}{'' if name is None else f' under {name!r}'}."
             )
         if not self._metrics:
             raise StepError(
@@ -67,14 +77,18 @@ class MetricSet:
                 "a mapping of scalars such as {'loss': loss}."
             )
         for key in self._metrics if name is None else (name,):
-            self._metrics[key].update(*pair)
+            try:
+                self._metrics[key].update(*pair)
+            except Exception as error:
+                error.add_note(f"It was raised by {self._named(key)}, fed with {' and '.join(map(_told, pair))}.")
+                raise
             self._updates[key] += 1
 
     def compute(self) -> dict[str, Any]:
         """Returns the results by name: floats for scalars, CPU tensors for others, `name/part` where a metric gives a mapping.
 
         Raises:
-            StepError: a metric was never fed.
+            StepError: a metric was never fed, or computed None.
         """
         for name, updates in self._updates.items():
             if updates == 0:
@@ -84,7 +98,13 @@ class MetricSet:
                 )
         results: dict[str, Any] = {}
         for name, metric in self._metrics.items():
-            value = metric.compute()
+            try:
+                value = metric.compute()
+            except Exception as error:
+                error.add_note(f"It was raised by compute() of {self._named(name)}, which was fed {self._updates[name]} times.")
+                raise
+            if value is None:
+                raise StepError(f"compute() of {self._named(name)} returned None. Return a number, a tensor or a mapping of them.")
             parts = {f"{name}/{part}": item for part, item in value.items()} if isinstance(value, Mapping) else {name: value}
             results.update({key: _plain(item) for key, item in parts.items()})
         return results
@@ -99,6 +119,24 @@ class MetricSet:
         for name, metric in self._metrics.items():
             metric.reset()
             self._updates[name] = 0
+
+    def _refuse_shared(self) -> None:
+        names: dict[int, str] = {}
+        for name, metric in self._metrics.items():
+            if (other := names.setdefault(id(metric), name)) != name:
+                raise ModuleError(
+                    f"configure_metrics gives one object, a {type(metric).__name__}, as {other!r} and as {name!r}, which would "
+                    "feed it twice. Make one for each name."
+                )
+
+    def _named(self, name: str) -> str:
+        return f"the metric {name!r} ({type(self._metrics[name]).__name__})"
+
+
+def _told(item: Any) -> str:
+    if isinstance(item, Tensor):
+        return f"{str(item.dtype).removeprefix('torch.')} {tuple(item.shape)}"
+    return f"an object of type {type(item).__name__}"
 
 
 def _plain(value: Any) -> Any:

@@ -201,12 +201,17 @@ class Recorder:
 
         Returns:
             The new points, by full name.
+
+        Raises:
+            StepError: a value is complex.
         """
         self.read()
         now, points = time(), {}
         for name, channel in self._channels.items():
             if channel.values and (mean := channel.settle()) is not None:
                 points[f"{self.stage}/{name}"] = mean
+        if unreal := [name for name, mean in points.items() if isinstance(mean, complex)]:
+            raise StepError(f"{unreal[0]} is complex, and only real numbers are recorded. Log its .real, .abs() or .angle().")
         self.latest.update(points)
         for key, mean in points.items():
             self.series.setdefault(key, []).append(Point(iteration, mean, epoch, now))

@@ -2,10 +2,10 @@
 
 from framework.module.hooks import not_a_hook, on
 from framework.module.result import FitResult
+from framework.module.resuming.verify import verify_resume
 from framework.module.schedules import Schedule
-from framework.module.signals import Interrupted
 from framework.module.step_events import StepEvents
+from framework.module.stopping.signals import Interrupted
 from framework.module.train_module import TrainModule
-from framework.module.verify import verify_resume
 
 __all__ = ["FitResult", "Interrupted", "Schedule", "StepEvents", "TrainModule", "not_a_hook", "on", "verify_resume"]

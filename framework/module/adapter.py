@@ -14,8 +14,10 @@ from framework.backends.tree import count_samples
 from framework.engine.engine import Engine
 from framework.errors import ModuleError, SettingError
 from framework.metrics.recorder import Recorder
-from framework.module.declarations import takes_engine
-from framework.module.forward import LossRecord, returned_loss, yielded_losses
+from framework.module.checks.declarations import takes_engine
+from framework.module.forward import LossRecord, guarded_forward, guarded_losses, returned_loss, yielded_losses
+from framework.module.non_finite.diagnosis import Diagnosis
+from framework.module.non_finite.guard import NanGuard
 from framework.module.optimizers import needs_closure
 from framework.module.settings import FitSettings
 from framework.module.step_events import EngineObserver, register_step_events
@@ -36,11 +38,13 @@ class Parts(NamedTuple):
         step: the training step.
         window: of accumulated batches, where there is one.
         losses: the records of the losses met so far.
+        guard: judges each step, where that was asked for.
     """
 
     step: Step
     window: EpochWindow | None
     losses: list[LossRecord]
+    guard: NanGuard | None = None
 
 
 def make_trainer(
@@ -63,13 +67,17 @@ def make_trainer(
     """
     window = EpochWindow(settings.accumulate) if settings.accumulate > 1 else None
     losses: list[LossRecord] = []
-    step = _make_step(module, backend, optimizers, settings, recorder, window, on_stepped, losses)
+    guard = _make_guard(module, backend, optimizers, settings, recorder)
+    step = _make_step(module, backend, optimizers, settings, recorder, window, on_stepped, losses, guard)
     engine = Engine(step.run)
     register_step_events(engine)
     step.observer = EngineObserver(engine)
     state = engine.state
+    state.skipped_steps = 0
+    if guard is not None:
+        guard.state = state
     recorder.samples = lambda: count_samples(state.batch)
-    return engine, Parts(step, window, losses)
+    return engine, Parts(step, window, losses, guard)
 
 
 def compiled(step: Callable[..., Any], recorder: Recorder, backend: Backend, options: Mapping[str, Any]) -> Callable[..., Any]:
@@ -89,26 +97,45 @@ def _make_step(
     window: EpochWindow | None,
     on_stepped: Callable[[str], None] | None,
     losses: list[LossRecord],
+    guard: NanGuard | None,
 ) -> Step:
     clip = None if settings.clip_norm is None and settings.clip_value is None else Clip(settings.clip_norm, settings.clip_value)
 
     def make_record(names: str) -> LossRecord:
-        guarded = settings.nan == "stop"
-        losses.append(LossRecord(recorder, names, reads_cost_nothing=backend.reads_cost_nothing, guarded=guarded))
+        stops, free = settings.nan == "stop", backend.reads_cost_nothing
+        losses.append(LossRecord(recorder, names, reads_cost_nothing=free, guarded=stops, leaves_out=guard is not None))
         return losses[-1]
 
     closure = next((name for name, optimizer in optimizers.items() if needs_closure(optimizer)), None)
     if isgeneratorfunction(module.training_step):
         _check_generator(module, settings, closure)
         generator = yielded_losses(takes_engine(module.training_step), recorder, optimizers, make_record)
-        return YieldedLosses(backend, optimizers, generator, place=window, clip=clip, on_stepped=on_stepped)
+        generator = generator if guard is None else guarded_losses(generator, guard)
+        return YieldedLosses(backend, optimizers, generator, place=window, clip=clip, on_stepped=on_stepped, guard=guard)
     options = settings.compile_options
     step = takes_engine(module.training_step if options is None else compiled(module.training_step, recorder, backend, options))
     forward = returned_loss(step, recorder, make_record(""))
+    forward = forward if guard is None else guarded_forward(forward, guard)
     if closure is not None:
         _check_closure(backend, optimizers, settings, closure)
-        return ClosureStep(backend, optimizers, forward, recorder.pause, clip=clip, on_stepped=on_stepped)
-    return ReturnedLoss(backend, optimizers, forward, place=window, clip=clip, on_stepped=on_stepped)
+        return ClosureStep(backend, optimizers, forward, recorder.pause, clip=clip, on_stepped=on_stepped, guard=guard)
+    return ReturnedLoss(backend, optimizers, forward, place=window, clip=clip, on_stepped=on_stepped, guard=guard)
+
+
+def _make_guard(
+    module: TrainModule, backend: Backend, optimizers: Mapping[str, Optimizer], settings: FitSettings, recorder: Recorder
+) -> NanGuard | None:
+    if settings.nan != "skip" and not settings.debug:
+        return None
+    step = takes_engine(module.training_step)  # also where it is compiled: what it does is to be seen
+    return NanGuard(
+        module,
+        recorder,
+        skips=settings.nan == "skip",
+        yields=isgeneratorfunction(module.training_step),
+        judges_gradients="loss_scale" not in backend.state_dict(),  # a gradient scaler leaves its steps out by itself
+        diagnosis=Diagnosis(module, step, backend, optimizers, recorder) if settings.debug else None,
+    )
 
 
 def _check_generator(module: TrainModule, settings: FitSettings, closure: str | None) -> None:
@@ -133,6 +160,11 @@ def _check_closure(backend: Backend, optimizers: Mapping[str, Optimizer], settin
     if settings.accumulate > 1:
         raise SettingError(
             f"{what}, which accumulate={settings.accumulate} does not allow. Leave accumulate out and use larger batches."
+        )
+    if settings.nan == "skip":
+        raise SettingError(
+            f"{what} and moves the weights in between, so none can be left out: nan='skip' does not work with it. Leave nan out, "
+            "or use an optimizer that steps without a closure."
         )
     if not backend.takes_closure:
         raise SettingError(

@@ -19,7 +19,7 @@ from framework.metrics.recorder import Recorder
 from framework.module.adapter import compiled, make_trainer
 from framework.module.data_source import length_of
 from framework.module.evaluation import Evaluation
-from framework.module.optimizers import named_optimizers
+from framework.module.optimizers import configured_optimizers
 from framework.module.run import Run
 from framework.module.schedules import Schedules
 from framework.module.settings import FitSettings
@@ -55,6 +55,7 @@ def assemble(
     val: Mapping[str, Iterable[Any]],
     settings: FitSettings,
     seed: int,
+    planned: FitSettings | None = None,
 ) -> Assembled:
     """Places the module, makes its optimizers and schedules, and puts everything together that one run needs.
 
@@ -63,12 +64,14 @@ def assemble(
         backend: where the steps run.
         train, val: batches; those for evaluation by stage.
         seed: of the run.
+        planned: with the limits that the schedules are made for; None for those of `settings`.
     """
+    planned = planned or settings
     replaced = backend.place(module)
-    optimizers = named_optimizers(module.configure_optimizers(), type(module).__name__)
+    optimizers = configured_optimizers(module)
     backend.adopt(module, optimizers, replaced)
     length = _epoch_length(train, settings)
-    schedules = _schedules(module, optimizers, _total_steps(settings, length))
+    schedules = _schedules(module, optimizers, _total_steps(planned, _epoch_length(train, planned)))
     if schedules.monitored and not val:
         monitor = schedules.monitored[0][1]
         raise DataError(f"Schedule(monitor={monitor!r}) needs val_data, without which it would never step. Give val_data to fit.")
@@ -85,7 +88,7 @@ def assemble(
     engine, run.parts = make_trainer(module, backend, optimizers, settings, recorder, on_stepped)
     state, counter = engine.state, run.parts.step.counter
     if source is not None:
-        source.clock = lambda: state.iteration
+        source.clock, source.name = lambda: state.iteration, "train_data"
     state.stage = "train"
     state.module = module
     state.seed = seed
@@ -93,6 +96,9 @@ def assemble(
     state.optimizer_steps = counter.steps
     state.grad_norms = counter.grad_norms
     state.directions = {name: up for evaluation, *_ in evaluations for name, up in evaluation.directions().items()}
+    for stage, each in batches.items():
+        if isinstance(each, Ordered):
+            each.name = f"The {stage} data"
     sources = [each for each in (source, *batches.values()) if isinstance(each, Ordered)]
     return Assembled(engine, run, optimizers, schedules, source, sources)
 

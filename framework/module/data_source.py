@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import count, islice
+from traceback import walk_tb
 from typing import Any
 
 from torch import Tensor
+from torch.nn import Module
 from torch.utils.data import Dataset, IterableDataset
 
+from framework.backends.feed import Moved
 from framework.data.base import Ordered
 from framework.engine.signature import accepts, describe, signature_of
 from framework.errors import DataError
@@ -27,12 +30,60 @@ class CalledAnew:
             raise DataError(
                 f"{describe(self.function)}() should return an iterable of batches, got {data!r} ({type(data).__name__}).{hint}"
             )
-        return iter(data)
+        return iter(data if hasattr(data, "__iter__") else AskedByIndex(data))
+
+
+class AskedByIndex:
+    """The batches of an object that has `__getitem__` and no `__iter__`: those of 0, 1, 2 and so on, up to an IndexError.
+
+    Python ends a pass over such an object at any IndexError, also at one that is a mistake. Here only one that `__getitem__` itself
+    raises ends it, and not before the object's length, where it has one.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Any]:
+        length, name = length_of(self.data), type(self.data).__name__
+        for index in count():
+            try:
+                batch = self.data[index]
+            except IndexError as error:
+                if length is None and not _raised_below(error):
+                    return
+                if length is not None and index >= length:
+                    return
+                of = "" if length is None else f" of {length}"
+                error.add_note(
+                    f"It was raised for batch {index}{of} of {name}, which has no __iter__ and so is asked for its batches by "
+                    "index. If they end there, say so by __len__."
+                )
+                raise
+            except LookupError as error:
+                error.add_note(f"{name} has no __iter__, so it was asked for its batches by index: {index} here. Define __iter__.")
+                raise
+            yield batch
+
+
+def _raised_below(error: IndexError) -> bool:
+    """Tells whether the error comes out of something that `__getitem__` calls, other than a `__getitem__`."""
+    frames = [frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)][1:]
+    return any(name != "__getitem__" for name in frames)
+
+
+def given_data(data: Any) -> Any:
+    """Returns what data was made of: what the user gave, or a `CalledAnew` of it."""
+    while isinstance(data, Ordered | Limited | Moved | AskedByIndex):
+        data = data.given if isinstance(data, Ordered) else data.data
+    return data
 
 
 def name_of(data: Any) -> str:
     """Returns what to call the data in a message."""
-    data = data.given if isinstance(data, Ordered) else data
+    data = given_data(data)
     return f"what {describe(data.function)}() gives" if isinstance(data, CalledAnew) else f"this {type(data).__name__}"
 
 
@@ -44,13 +95,13 @@ class Limited:
     """
 
     def __init__(self, data: Iterable[Any], limit: int) -> None:
-        self._data = data
+        self.data = data
         self._limit = limit
         self.taken = 0
 
     def __iter__(self) -> Iterator[Any]:
         left, self.taken = self._limit - self.taken, 0
-        return islice(iter(self._data), left)
+        return islice(iter(self.data), left)
 
 
 def check_data(data: Any, argument: str) -> Iterable[Any]:
@@ -76,11 +127,21 @@ def check_data(data: Any, argument: str) -> Iterable[Any]:
             f"{argument} is one tuple of {len(data)} tensors or arrays, which looks like one batch or a whole data set. Write "
             f"{argument}=[data] for one batch, list(data) if each is a batch, or DataLoader(TensorDataset(*data), batch_size=32)."
         )
-    if isinstance(data, Tensor | str | bytes | Mapping) or hasattr(data, "__array__"):
+    if isinstance(data, str | bytes):
+        raise DataError(
+            f"{argument} should be an iterable of batches such as a DataLoader, got the text {data!r}. If it is a path, give a "
+            "DataLoader over what lies there."
+        )
+    if isinstance(data, Tensor | Mapping) or hasattr(data, "__array__"):
         raise DataError(
             f"{argument} should be an iterable of batches such as a DataLoader, got one {type(data).__name__}. "
             "Wrap it: [batch] is an iterable of one batch."
             + (" For several data sets make one call each." if argument == "data" and isinstance(data, Mapping) else "")
+        )
+    if isinstance(data, Module):
+        raise DataError(
+            f"{argument} is the module {type(data).__name__}. fit, evaluate and predict are methods of the module: "
+            "module.fit(train_data, val_data)."
         )
     if isinstance(data, type):
         raise DataError(f"{argument} should be an iterable of batches, got the class {data.__name__}. Write {data.__name__}(...).")
@@ -98,15 +159,29 @@ def check_data(data: Any, argument: str) -> Iterable[Any]:
             f"{argument} is empty: len({type(data).__name__}) is 0. If it is a DataLoader, look at the dataset's length, and at "
             "drop_last with a batch_size above it."
         )
-    return data  # type: ignore[no-any-return]
+    by_index = not hasattr(data, "__iter__") and not hasattr(data, "state_dict")
+    return AskedByIndex(data) if by_index else data
 
 
 def length_of(data: Any) -> int | None:
-    """Returns the number of batches in one pass, None where the data does not know."""
+    """Returns the number of batches in one pass, None where the data does not know.
+
+    Raises:
+        DataError: its `__len__` gives what is no length.
+    """
     try:
         return len(data)
-    except TypeError:  # no length, or a loader over an iterable dataset, whose length raises
-        return None
+    except TypeError as error:  # no length, or a loader over an iterable dataset, whose length raises
+        if "cannot be interpreted as an integer" not in str(error) or (said := data.__len__()) is None:
+            return None
+    except ValueError as error:
+        if "__len__() should return" not in str(error):
+            raise
+        said = data.__len__()
+    raise DataError(
+        f"len({type(data).__name__}) should be a whole number of batches, got {said!r} ({type(said).__name__}). Correct its "
+        "__len__, or leave it out where the number is not known."
+    )
 
 
 def _is_iterable(data: Any) -> bool:

@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from framework.backends.base import Backend
 from framework.errors import StepError
 from framework.metrics.recorder import Recorder
-from framework.module.stored_weights import StoredWeights
+from framework.module.checks.shadowing import GUARDED, refuse_assignment, refuse_before_init
+from framework.module.resuming.stored_weights import StoredWeights
 
 
 class Declared(StoredWeights):
@@ -24,6 +25,15 @@ class Declared(StoredWeights):
         super().__init__()
         self._recorder = None
         self._backend = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in GUARDED:
+            refuse_assignment(self, name, value)
+        try:
+            super().__setattr__(name, value)
+        except AttributeError:
+            refuse_before_init(self, name)
+            raise
 
     # What a user declares
 

@@ -11,19 +11,23 @@ from torch import nn
 
 from framework.backends.base import Backend
 from framework.backends.tree import count_samples
+from framework.data.base import none_came
 from framework.data.ordered import Ordered
 from framework.engine.engine import Engine
+from framework.engine.events import Events
 from framework.engine.limits import EmptyDataError
-from framework.errors import DataError, StepError
+from framework.errors import StepError
 from framework.metrics.metric_set import MetricSet
 from framework.metrics.recorder import Recorder
-from framework.module.data_source import Limited, length_of, name_of
-from framework.module.declarations import takes_engine
+from framework.module.checks.data_end import no_batch, too_few
+from framework.module.checks.declarations import takes_engine
+from framework.module.data_source import Limited, length_of
 from framework.module.hooks import register_hooks
+from framework.module.place import batch_of, doing, note_place
 from framework.seeding import RandomStream
 
 if TYPE_CHECKING:
-    from framework.module.train_module import TrainModule
+    from framework.module.declared import Declared
 
 
 class EvaluationDropped(Exception):  # noqa: N818  # it is no error
@@ -50,7 +54,7 @@ class Evaluation:
 
     def __init__(
         self,
-        module: TrainModule,
+        module: Declared,
         backend: Backend,
         stage: str,
         handlers: Sequence[Any] = (),
@@ -65,12 +69,12 @@ class Evaluation:
         self._metrics = MetricSet(module.configure_metrics(), backend.device)
         evaluation_step = module.evaluation_step if compiled is None else compiled(module.evaluation_step, self._recorder)
         step = backend.autocast(takes_engine(evaluation_step))
-        self.engine = Engine(_process(step, self._recorder, self._metrics, backend.mark_step))
+        self.engine = Engine(_process(step, self._recorder, self._metrics, backend.mark_step, stage))
+        note_place(self.engine, lambda engine: f"In the evaluation of {stage}: {doing(engine)}{batch_of(engine)}.")
         state = self.engine.state
         self._recorder.samples = lambda: count_samples(state.batch)
         state.module = module
-        for target in (*handlers, module):
-            register_hooks(self.engine, target, evaluation=True)
+        self._hooks = sum(register_hooks(self.engine, target, evaluation=True) for target in (*handlers, module))
         self._around = [target.evaluation_weights for target in handlers if hasattr(target, "evaluation_weights")]
 
     def directions(self) -> dict[str, bool]:
@@ -85,7 +89,8 @@ class Evaluation:
             limit: the number of batches to use at most; None for all.
 
         Raises:
-            DataError: no batch came.
+            DataError: no batch came, or fewer than the data says.
+            StepError: nothing came of it.
             EvaluationDropped: the run is to stop.
         """
         self._metrics.reset()
@@ -109,11 +114,16 @@ class Evaluation:
             if key in results:
                 raise StepError(f"{key} is recorded twice: as a metric and by log or the mapping of evaluation_step. Rename one.")
             results[key] = value
+        if not results and not self._hooks:  # hooks may have made something of the outputs
+            raise StepError(
+                f"The evaluation of {self.stage} gave no result: evaluation_step returned None and logged nothing. Return "
+                "(y_pred, y) for the metrics of configure_metrics or a mapping such as {'loss': loss}, or use log."
+            )
         return results
 
 
 @contextmanager
-def evaluating(module: TrainModule, recorder: Recorder | None, stream: RandomStream) -> Iterator[None]:
+def evaluating(module: Declared, recorder: Recorder | None, stream: RandomStream) -> Iterator[None]:
     """Puts the module into eval mode, without gradients and on a random stream of its own; puts everything back afterwards."""
     modes = {part: part.training for part in module.modules()}
     with stream, torch.no_grad(), logging_to(module, recorder):
@@ -132,7 +142,7 @@ def restore_modes(modes: Mapping[nn.Module, bool]) -> None:
 
 
 @contextmanager
-def logging_to(module: TrainModule, recorder: Recorder | None) -> Iterator[None]:
+def logging_to(module: Declared, recorder: Recorder | None) -> Iterator[None]:
     """Lets `module.log` write into `recorder` while the block runs."""
     parts: list[Any] = [part for part in module.modules() if hasattr(part, "_recorder")]  # modules inside log as well
     before = [part._recorder for part in parts]
@@ -155,7 +165,8 @@ def run_once(engine: Engine, backend: Backend, data: Iterable[Any], limit: int |
     state.max_epochs = None  # from the beginning, whatever was before
     state.stage = stage.split("/")[0]
     feed = backend.feed(batches)
-    with named_if_empty(f"The {stage} data", data, feed):
+    what = f"The {stage} data"
+    with named_if_empty(what, data, feed), refusing_short_pass(engine, what, data):
         engine.run(feed, max_epochs=1, epoch_length=length)
     raise_taken(engine)
     state.batch = state.output = state.dataloader = None
@@ -179,23 +190,35 @@ def named_if_empty(what: str, data: Any, feed: Any) -> Iterator[None]:
     except EmptyDataError as error:
         if error.data is not feed:  # of another engine, inside
             raise
-        raise DataError(
-            f"{what} gave no batch: {name_of(data)} is empty, or was used up by an earlier pass. "
-            "Give a list, a DataLoader, or a function that makes the batches anew."
-        ) from error
+        raise no_batch(what, data) from error
+
+
+@contextmanager
+def refusing_short_pass(engine: Engine, what: str, data: Any) -> Iterator[None]:
+    """Raises where the data of an engine gives fewer batches than it says: the engine would take some a second time."""
+
+    def refuse(engine: Engine) -> None:
+        given, said = engine.state.iteration, length_of(data)
+        raise no_batch(what, data) if given == 0 or said is None else too_few(what, said, given)
+
+    with engine.add_event_handler(Events.DATALOADER_STOP_ITERATION, refuse):
+        yield
 
 
 def _process(
-    step: Callable[[Any, Any], Any], recorder: Recorder, metrics: MetricSet, mark_step: Callable[[], None] | None
+    step: Callable[[Any, Any], Any], recorder: Recorder, metrics: MetricSet, mark_step: Callable[[], None] | None, stage: str
 ) -> Callable[[Engine, Any], Any]:
     def evaluate_batch(engine: Engine, batch: Any) -> Any:
+        if batch is None:
+            raise none_came(f"The {stage} data", engine.state.iteration)
         output = step(batch, engine)
         if isinstance(output, Mapping):
             for name, value in output.items():
                 if isinstance(value, tuple | list):
                     if name not in metrics:
                         raise StepError(
-                            f"evaluation_step returned a pair under {name!r}, but configure_metrics has no metric {name!r}."
+                            f"evaluation_step returned a pair under {name!r}, but configure_metrics has no metric {name!r}. It has "
+                            f"{', '.join(map(repr, metrics)) or 'none'}; a scalar is recorded under any name."
                         )
                     metrics.update(value, name)
                 elif name in metrics:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,27 +14,31 @@ from torch import nn
 
 from framework.backends.base import Backend
 from framework.backends.selector import select_backend
+from framework.engine.engine import Engine
 from framework.engine.events import Events
 from framework.engine.progress import load_progress
 from framework.errors import CheckpointError
+from framework.metrics.direction import direction
 from framework.module.assembly import Assembled, assemble
-from framework.module.boundary import Boundary
-from framework.module.checks import check_module, check_train_data, check_val_data
-from framework.module.comparison import describe_run, refuse_changes, refuse_other_seed
+from framework.module.checks.at_begin import check_module, check_train_data, check_val_data, training_alone
 from framework.module.evaluation import logging_to, named_if_empty, raise_taken, restore_modes
-from framework.module.module_state import load_rest
-from framework.module.past import LIMITS, Past, open_past, tell
+from framework.module.place import advised, batch_of, note_place, surroundings
 from framework.module.registration import register
 from framework.module.result import FitResult
+from framework.module.resuming.comparison import describe_run, refuse_changes, refuse_other_seed
+from framework.module.resuming.module_state import load_rest
+from framework.module.resuming.past import LIMITS, Past, open_past, tell
+from framework.module.resuming.run_folder import RunFolder
+from framework.module.resuming.saver import Saver
+from framework.module.resuming.snapshot import Snapshots, load_handlers, stateful
 from framework.module.run import Run
-from framework.module.run_folder import RunFolder
-from framework.module.saver import Saver
 from framework.module.settings import FitSettings
-from framework.module.signals import Interrupted, StopSignals, is_interactive
-from framework.module.slurm import in_job, requeue
-from framework.module.snapshot import Snapshots, load_handlers, stateful
 from framework.module.step_events import fire_closed
-from framework.module.watchdog import Watchdog
+from framework.module.stopping.boundary import Boundary
+from framework.module.stopping.signals import Interrupted, StopSignals, is_interactive
+from framework.module.stopping.slurm import in_job, requeue
+from framework.module.stopping.watchdog import Watchdog
+from framework.module.trial.dry_run import DryRun, NoFolder
 from framework.seeding import seed_all
 
 if TYPE_CHECKING:
@@ -47,11 +52,15 @@ def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettin
     val = check_val_data(module, val_data, settings)
     backend = select_backend(settings.accelerator, settings.precision)
     modes = {part: part.training for part in module.modules()}
-    signals = StopSignals(requeue=settings.run_dir is not None and in_job())
+    signals = StopSignals(requeue=settings.run_dir is not None and not settings.dry_run and in_job())
     with ExitStack() as stack:
+        stack.enter_context(advised())
+        stack.enter_context(training_alone(module))
         stack.callback(restore_modes, modes)
-        folder, past = None, None
-        if settings.run_dir is not None:
+        folder, past, rehearsal = None, None, None
+        if settings.dry_run:
+            rehearsal = stack.enter_context(DryRun(module, backend, (train, *val.values()), settings))
+        elif settings.run_dir is not None:
             folder = stack.enter_context(RunFolder(settings.run_dir, settings.keep, in_background=settings.async_save))
             past = open_past(folder, settings)
             if past is not None and past.result is not None:
@@ -63,7 +72,9 @@ def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettin
             seed_all(settings.seed)
         stack.enter_context(_deterministic(settings.deterministic))
         stack.enter_context(signals)
-        result = _train(module, backend, train, val, settings, signals, folder, past)
+        result = _train(module, backend, train, val, settings, signals, folder, past, rehearsal)
+    if rehearsal is not None:
+        result = rehearsal.tell(result)
     if signals.asked is None:
         return result
     return _leave(result, signals, saved=folder is not None)
@@ -78,9 +89,13 @@ def _train(
     signals: StopSignals,
     folder: RunFolder | None,
     past: Past | None,
+    rehearsal: DryRun | None,
 ) -> FitResult:
     seed = past.seed if past is not None else torch.initial_seed() if settings.seed is None else settings.seed
-    assembled = assemble(module, backend, train, val, settings, seed)
+    planned = settings
+    if rehearsal is not None:
+        settings = rehearsal.settings
+    assembled = assemble(module, backend, train, val, settings, seed, planned)
     engine, run, source = assembled.engine, assembled.run, assembled.source
     module._backend = backend
     saver = None
@@ -93,15 +108,22 @@ def _train(
         if folder is not None:
             run.curves = folder.curves
             saver = _make_saver(module, backend, assembled, settings, folder, past, seed)
+        elif rehearsal is not None and rehearsal.folder is not None:
+            saver = _make_saver(module, backend, assembled, planned, rehearsal.folder, past, seed)
         boundary = Boundary(run, signals, saver, settings)
         boundary.safe_fetch = source is None or source.reads_ahead_safely
         signals.on_first = lambda frame: boundary.on_signal(frame, engine)
         if settings.hang_timeout_s is not None:
             stack.enter_context(_watched(settings.hang_timeout_s, assembled, boundary, saver))
+        note_place(engine, partial(_describe, boundary=boundary, backend=backend, folder=folder))
         register(engine, run, module, settings, saver, boundary, past)
+        if rehearsal is not None:
+            rehearsal.attach(assembled)
         stack.enter_context(named_if_empty("train_data", train, run.data))
         _run(module, assembled, settings, saver, past)
-    raise_taken(engine)
+        raise_taken(engine)
+        if rehearsal is not None:
+            rehearsal.conclude(assembled)
     run.stop = boundary.reason()
     result = run.result(engine)
     if folder is None:
@@ -114,12 +136,14 @@ def _make_saver(
     backend: Backend,
     assembled: Assembled,
     settings: FitSettings,
-    folder: RunFolder,
+    folder: RunFolder | NoFolder,
     past: Past | None,
     seed: int,
 ) -> Saver:
     """Returns what writes the checkpoints, after looking whether the run in the folder is this one."""
     run, source = assembled.run, assembled.source
+    if settings.monitor is not None:
+        direction(settings.monitor, settings.mode, assembled.engine.state.directions)  # unknown, it is an error now
     data = {} if source is None else {"samples": source.position().get("length"), **source.traits()}
     now = describe_run(module, settings, assembled.optimizers, assembled.schedules, run.epoch_length, data)
     if past is not None:
@@ -161,6 +185,13 @@ def _watched(timeout_s: float, assembled: Assembled, boundary: Boundary, saver: 
                 assembled.source.on_dropped = None
 
 
+def _describe(engine: Engine, boundary: Boundary, backend: Backend, folder: RunFolder | None) -> str:
+    """Says where a run is, for an error; what an evaluation does it says itself."""
+    epoch, iteration = engine.state.epoch, engine.state.iteration
+    where = f"epoch {epoch}, after iteration {iteration}" if boundary.evaluates else f"{boundary.place(engine)}{batch_of(engine)}"
+    return f"While training: {where}; {surroundings(backend, folder)}."
+
+
 def _place(assembled: Assembled, boundary: Boundary) -> str:
     """Says where a run is, for the watchdog, and which samples it waits for where that is known."""
     engine, run, source = assembled.engine, assembled.run, assembled.source
@@ -178,7 +209,9 @@ def _workers(assembled: Assembled) -> list[Any]:
 def _run(module: TrainModule, assembled: Assembled, settings: FitSettings, saver: Saver | None, past: Past | None) -> None:
     """Runs the engine: from the beginning, or from where the run in the folder is."""
     engine, run, source = assembled.engine, assembled.run, assembled.source
-    max_epochs, max_iters = _nearer_limit(settings, run.epoch_length)
+    max_epochs, max_iters = nearer_limit(settings, run.epoch_length)
+    if settings.progress and source is not None and (changed := source.describe()) is not None:
+        print(f'train_data: {changed}. data_order="loader" leaves it as it is.', flush=True)  # noqa: T201  # as the line below
     if past is not None:
         if settings.progress:
             print(tell(past), flush=True)  # noqa: T201  # one line, beside the progress
@@ -236,7 +269,7 @@ def _leave(result: FitResult, signals: StopSignals, *, saved: bool) -> FitResult
     raise Interrupted(signals.asked, result)
 
 
-def _nearer_limit(settings: FitSettings, length: int | None) -> tuple[int | None, int | None]:
+def nearer_limit(settings: FitSettings, length: int | None) -> tuple[int | None, int | None]:
     """Returns max_epochs and max_iters, of two the one that is reached first: an engine takes only one, and takes one."""
     epochs, iterations = settings.max_epochs, settings.max_iters
     if epochs is None and iterations is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -14,6 +14,9 @@ from framework.metrics.recorder import Recorder
 from framework.module.loss import refuse_non_finite, split_end, split_output, split_yielded
 from framework.steps.update import SummedLoss
 from framework.steps.yielded_losses import Losses
+
+if TYPE_CHECKING:
+    from framework.module.non_finite.guard import NanGuard
 
 TrainingStep = Callable[[Any, Engine], Any]
 
@@ -29,19 +32,23 @@ class LossRecord:
         optimizers: those that the loss is for, where there are several losses.
         reads_cost_nothing: read each loss at once, and refuse one that is not finite.
         guarded: refuse losses that are not finite.
+        leaves_out: record no loss that is not finite, and refuse none: it is judged elsewhere. Each is read at once then.
 
     Attributes:
         name: under which they are recorded.
     """
 
-    def __init__(self, recorder: Recorder, optimizers: str, *, reads_cost_nothing: bool, guarded: bool) -> None:
+    def __init__(
+        self, recorder: Recorder, optimizers: str, *, reads_cost_nothing: bool, guarded: bool, leaves_out: bool = False
+    ) -> None:
         self.name = f"loss/{optimizers}" if optimizers else "loss"
         channel = recorder.reserve(self.name)
         self._recorder = recorder
         self._keep_value, self._keep_weight = channel.values.append, channel.weights.append
         self._optimizers = optimizers
-        self._reads_cost_nothing = reads_cost_nothing
-        self._guarded = guarded
+        self._reads_cost_nothing = reads_cost_nothing or leaves_out
+        self._guarded = guarded or leaves_out
+        self._leaves_out = leaves_out
         self._iterations: list[int] = []  # of the losses not yet read
 
     def keep(self, loss: Tensor | SummedLoss, samples: int, engine: Engine) -> Tensor:
@@ -52,6 +59,8 @@ class LossRecord:
         if self._reads_cost_nothing:
             number = value.item()
             if self._guarded and not isfinite(number):
+                if self._leaves_out:
+                    return value
                 refuse_non_finite(number, engine.state.iteration, engine.state.epoch, self._optimizers)
             self._keep_value(number)
         else:
@@ -59,6 +68,10 @@ class LossRecord:
             self._keep_value(value)
         self._keep_weight(loss.count if isinstance(loss, SummedLoss) else samples)
         return value
+
+    def is_left_out(self, value: Tensor) -> bool:
+        """Tells whether a loss, as `keep` has returned it, is left out of what is recorded."""
+        return self._leaves_out and not isfinite(value.item())
 
     def check(self, values: Sequence[float]) -> tuple[int, float, str] | None:
         """Takes the losses that were now read off the device; returns iteration, value and optimizers of the first not finite."""
@@ -79,7 +92,7 @@ def returned_loss(step: TrainingStep, recorder: Recorder, record: LossRecord) ->
             return returned, record.keep(returned, samples, engine)  # the usual case, each microsecond of which counts
         loss, rest = split_output(returned)
         value = record.keep(loss, samples, engine)
-        for name, scalar in rest.items():
+        for name, scalar in () if record.is_left_out(value) else rest.items():
             recorder.record(name, scalar)
         return loss, {"loss": value, **map_tensors(rest, Tensor.detach)} if rest else value
 
@@ -100,7 +113,7 @@ def yielded_losses(
     records: dict[tuple[str, ...], LossRecord] = {}
 
     def losses(engine: Engine, batch: Any) -> Losses:
-        samples, output = count_samples(batch), {}
+        samples, output, whole = count_samples(batch), {}, True
         running = step(batch, engine)
         try:
             while True:
@@ -111,12 +124,43 @@ def yielded_losses(
                     break
                 names, loss = split_yielded(yielded, optimizers)
                 record = records.get(names) or records.setdefault(names, make_record("+".join(names)))
-                output[record.name] = record.keep(loss, samples, engine)
+                output[record.name] = value = record.keep(loss, samples, engine)
+                whole = whole and not record.is_left_out(value)
                 yield names, loss
         finally:
             running.close()
-        for name, scalar in rest.items():
+        for name, scalar in rest.items() if whole else ():
             recorder.record(name, scalar)
         return {**output, **map_tensors(rest, Tensor.detach)}
 
     return losses
+
+
+def guarded_forward(forward: Callable[[Engine, Any], tuple[Any, Any]], guard: NanGuard) -> Callable[[Engine, Any], tuple[Any, Any]]:
+    """Returns the function that computes the loss of a batch such that the guard knows when it begins."""
+
+    def guarded(engine: Engine, batch: Any) -> tuple[Any, Any]:
+        guard.begin(engine, batch)
+        return forward(engine, batch)
+
+    return guarded
+
+
+def guarded_losses(losses: Callable[[Engine, Any], Losses], guard: NanGuard) -> Callable[[Engine, Any], Losses]:
+    """Returns the generator function of the losses of a batch such that the guard knows when each begins."""
+
+    def guarded(engine: Engine, batch: Any) -> Losses:
+        guard.begin(engine, batch)
+        running = losses(engine, batch)
+        try:
+            while True:
+                try:
+                    yielded = next(running)
+                except StopIteration as end:
+                    return end.value
+                yield yielded
+                guard.begin_next_loss()
+        finally:
+            running.close()
+
+    return guarded

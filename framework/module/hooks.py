@@ -12,7 +12,8 @@ from framework.engine.engine import Engine
 from framework.engine.events import EventEnum, EventLike, Events, EventsList
 from framework.engine.signature import accepts
 from framework.errors import ModuleError
-from framework.module.foreign_hooks import FOREIGN_HOOKS
+from framework.module.checks.declarations import check_plain
+from framework.module.checks.foreign_hooks import FOREIGN_HOOKS
 from framework.module.step_events import PAYLOAD, StepEvents, register_step_events
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,6 +41,10 @@ def on(*events: EventLike) -> Callable[[F], F]:
         raise TypeError(f"@on needs the event, as in @on(Events.EPOCH_COMPLETED(every=2)); got {events}")
 
     def mark(method: F) -> F:
+        if isinstance(method, staticmethod | classmethod | property):
+            raise ModuleError(
+                f"@on marks a plain method, got a {type(method).__name__}. Write def name(self) or def name(self, engine)."
+            )
         method._events = (*getattr(method, "_events", ()), *events)  # type: ignore[attr-defined]
         return method
 
@@ -47,7 +52,7 @@ def on(*events: EventLike) -> Callable[[F], F]:
 
 
 def not_a_hook(method: F) -> F:
-    """Marks a method named `on_...` as no hook, so that a likeness to a hook's name is not taken for a mistake.
+    """Marks a method as one that the user calls: a likeness to the name of a hook, or of a step, is then no mistake.
 
     Example:
         >>> from framework import TrainModule, not_a_hook
@@ -81,25 +86,45 @@ def check_hooks(cls: type, names: Iterable[str]) -> None:
     hooks = known_hooks(_own_events(cls))
     for name in names:
         method = inspect.getattr_static(cls, name)
-        if not name.startswith(PREFIX) or hasattr(method, "_not_a_hook"):
+        marked = hasattr(_function_in(method), "_events")
+        if hasattr(method, "_not_a_hook") or not (marked or name.startswith(PREFIX)):
             continue
         event = _event_of(name, hooks)
         if not inspect.isfunction(method):
-            if event is not None:
+            if marked or event is not None:
                 raise ModuleError(
                     f"{cls.__name__}.{name} is a {type(method).__name__}; it would never run as a hook. "
                     f"Declare it as a method: def {name}(self) or def {name}(self, engine)."
                 )
             continue
-        if event is not None and hasattr(method, "_events"):
+        if marked or event is not None:
+            check_plain(cls, name, method)
+            _check_self(cls, name, method, event)
+        if event is not None and marked:
             raise ModuleError(
                 f"{cls.__name__}.{name} is a hook by its name and by @on(...), so it would run twice. Give it another name, or "
                 "leave @on out."
             )
         if event is not None:
             _check_signature(cls, name, method, event)
-        elif not hasattr(method, "_events"):
+        elif not marked:
             _refuse_misspelt(cls, name, hooks)
+
+
+def check_assigned_hooks(target: Any) -> None:
+    """Refuses functions that were assigned to the names of hooks in an object: hooks are methods of a class.
+
+    Raises:
+        ModuleError: it would never run.
+    """
+    cls = type(target)
+    hooks = known_hooks(_own_events(cls))
+    for name, value in getattr(target, "__dict__", {}).items():
+        if name.startswith(PREFIX) and callable(value) and _event_of(name, hooks) is not None and not hasattr(cls, name):
+            raise ModuleError(
+                f"{cls.__name__} assigns self.{name}; it would never run as a hook. Declare it as a method of the class: "
+                f"def {name}(self) or def {name}(self, engine)."
+            )
 
 
 def register_hooks(engine: Engine, target: Any, *, evaluation: bool = False) -> int:
@@ -136,6 +161,13 @@ def register_hooks(engine: Engine, target: Any, *, evaluation: bool = False) -> 
     return found
 
 
+def _function_in(method: Any) -> Any:
+    """Returns the function of a plain, static or class method or of a property, None for anything else."""
+    if isinstance(method, property):
+        return method.fget
+    return method.__func__ if isinstance(method, staticmethod | classmethod) else method if inspect.isfunction(method) else None
+
+
 def _own_events(cls: type) -> tuple[type[EventEnum], ...]:
     """Returns the custom events that a class brings: those of its `events` that are such."""
     declared: Any = inspect.getattr_static(cls, "events", ())
@@ -159,6 +191,17 @@ def _event_of(name: str, hooks: dict[str, Any]) -> Any:
         event = hooks.get(PREFIX + name.removeprefix(EVALUATION_PREFIX))
         return event if isinstance(event, Events) else None
     return hooks.get(name)
+
+
+def _check_self(cls: type, name: str, method: Any, event: Any) -> None:
+    if next(iter(inspect.signature(method).parameters), "") in (
+        "engine",
+        *POSITIONAL_PAYLOAD.get(event, ()),
+        *PAYLOAD.get(event, ()),
+    ):
+        raise ModuleError(
+            f"{cls.__name__}.{name}{inspect.signature(method)} lacks self. Declare it as {name}(self) or {name}(self, engine)."
+        )
 
 
 def _check_signature(cls: type, name: str, method: Any, event: Any) -> None:

@@ -26,6 +26,13 @@ _HINTS = {
 }
 
 
+LOOK_AT = (
+    "Look at the learning rate, at the batch for NaN or infinite inputs, and at logarithms and divisions; clip_norm=1.0 limits "
+    "exploding gradients."
+)
+DEBUG = "debug=True names the first bad module"
+
+
 def split_output(returned: Any) -> tuple[Tensor | SummedLoss, Mapping[str, Any]]:
     """Returns the loss, and the other scalars by name.
 
@@ -106,9 +113,12 @@ def _checked(loss: Any, allowed: str) -> Tensor:
     if loss.dim() != 0:
         raise StepError(f"{allowed}; got a tensor of shape {tuple(loss.shape)}. Reduce it with .mean() or .sum().")
     if not loss.requires_grad:
+        if not loss.is_floating_point() and not loss.is_complex():
+            dtype = str(loss.dtype).removeprefix("torch.")
+            raise StepError(f"{allowed}; got a tensor of type {dtype}, which has no gradients. Compute the loss of floating point.")
         raise StepError(
             f"{allowed}; got a loss without gradients (requires_grad is False). It is detached: look for .detach(), .item(), "
-            "torch.no_grad(), or parameters that are all frozen."
+            "torch.no_grad(), argmax and comparisons, or parameters that are all frozen."
         )
     return loss
 
@@ -126,7 +136,11 @@ def refuse_non_finite(value: float, iteration: int, epoch: int, optimizers: str 
     """
     if not isfinite(value):
         raise NonFiniteError(
-            f"The loss{f' for {optimizers!r}' if optimizers else ''} is {value} in iteration {iteration} (epoch {epoch}). "
-            "Look at the learning rate, at the batch for NaN or infinite inputs, and at logarithms and divisions; "
-            "clip_norm=1.0 limits exploding gradients. nan='ignore' trains on regardless."
+            f"{said_of_loss(value, iteration, epoch, optimizers)} {LOOK_AT} {DEBUG}; nan='skip' leaves such steps out, "
+            "nan='ignore' trains on regardless."
         )
+
+
+def said_of_loss(value: float, iteration: int, epoch: int, optimizers: str = "") -> str:
+    """Returns the sentence that says which loss is not finite. See `refuse_non_finite`."""
+    return f"The loss{f' for {optimizers!r}' if optimizers else ''} is {value} in iteration {iteration} (epoch {epoch})."

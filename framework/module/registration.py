@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 from framework.engine.engine import Engine
 from framework.engine.events import Events
 from framework.handlers.progress import Progress
-from framework.module.boundary import Boundary, watch
-from framework.module.checks import epochs_or_event
+from framework.module.checks.at_begin import epochs_or_event
+from framework.module.checks.drift import Drift
+from framework.module.checks.idle import Idle
 from framework.module.hooks import register_hooks
-from framework.module.past import Past
+from framework.module.resuming.past import Past
+from framework.module.resuming.saver import WITH_BATCH, Saver
 from framework.module.run import Run
-from framework.module.saver import WITH_BATCH, Saver
 from framework.module.settings import FitSettings
 from framework.module.step_events import StepEvents
+from framework.module.stopping.boundary import Boundary, watch
+from framework.steps.yielded_losses import YieldedLosses
 
 if TYPE_CHECKING:
     from framework.module.train_module import TrainModule
@@ -35,10 +38,17 @@ def register(
     if settings.max_epochs is None and settings.max_iters is None:
         add(Events.STARTED, run.go_on_without_limit)
     add(Events.EPOCH_STARTED, run.begin_epoch)
+    step = run.parts.step
+    idle = Idle(engine.state.optimizers, step.counter, yields=isinstance(step, YieldedLosses), max_iters=settings.max_iters)
+    add(Events.EPOCH_STARTED, idle.begin)
     add(Events.TERMINATE, run.read_values)
     if run.one_pass:
         add(Events.DATALOADER_STOP_ITERATION, run.refuse_short_pass)
     add(Events.TERMINATE | Events.TERMINATE_SINGLE_EPOCH | Events.EPOCH_COMPLETED, run.close_window)
+    if (guard := run.parts.guard) is not None:
+        add(Events.EPOCH_STARTED, guard.begin_epoch)
+        add(Events.EPOCH_COMPLETED, guard.end_epoch)
+        add(Events.COMPLETED, guard.end_run)
     if saver is not None:
         add(epochs_or_event(settings.save_every), saver.mark_due)
         add(StepEvents.EVALUATED, saver.note_evaluation)
@@ -48,10 +58,16 @@ def register(
             add(Events.EPOCH_COMPLETED, saver.remember)
     add(Events.EPOCH_COMPLETED, run.stop_without_data)
     add(Events.EPOCH_COMPLETED, run.summarise_epoch)
+    if not settings.dry_run:  # one batch tells too little
+        add(Events.EPOCH_COMPLETED, idle.end)
+    assert module._backend is not None
+    add(Events.EPOCH_COMPLETED, Drift(module, engine.state.optimizers, module._backend.device).end)
     add(Events.EPOCH_COMPLETED, run.step_epoch_schedules)
     if run.evaluations:
         add(epochs_or_event(settings.validate_every), run.validate)
     add(Events.COMPLETED, run.summarise_rest)
+    if not settings.dry_run:
+        add(Events.COMPLETED, idle.end_run)
     if saver is not None:
         add(Events.COMPLETED, saver.save_end)
     add(Events.INTERRUPT, run.note_interrupt)

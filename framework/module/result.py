@@ -15,8 +15,8 @@ class FitResult:
     """How a run ended and what it measured.
 
     Attributes:
-        status: "completed": a limit was reached; "stopped": someone called `terminate`; "interrupted": someone called `interrupt`,
-            a signal came, or `max_time_s` was reached.
+        status: "completed": a limit was reached; "stopped": someone called `terminate`, or it was a dry run; "interrupted": someone
+            called `interrupt`, a signal came, or `max_time_s` was reached.
         reason: one sentence that says why it ended.
         state: the state of the training engine, without batch, output and data.
         metrics: the last value of each metric, by full name such as "train/loss" and "val/accuracy".

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from framework.engine.engine import Engine
 from framework.engine.events import Events
 from framework.engine.progress import pause_before
-from framework.errors import DataError
 from framework.loggers.jsonl import MetricsFile
 from framework.metrics.recorder import Point, Recorder
 from framework.module.adapter import Parts
-from framework.module.data_source import Limited
+from framework.module.checks.data_end import no_batch, too_few
+from framework.module.data_source import Limited, given_data, is_one_shot
 from framework.module.evaluation import Evaluation, EvaluationDropped
 from framework.module.loss import refuse_non_finite
 from framework.module.result import FitResult
@@ -151,7 +151,7 @@ class Run:
         engine.last_event_name = event
 
     def summarise_rest(self, engine: Engine) -> None:
-        """At the end of a run that ended inside an epoch: summarises and evaluates what has not been."""
+        """Summarises and evaluates the rest of a run that ended inside an epoch."""
         self._ended = self._ending(engine)
         if engine.state.iteration > self.summarised_at:
             self.summarise_epoch(engine)
@@ -183,6 +183,8 @@ class Run:
         if settings.epoch_length is None or engine.should_terminate_single_epoch:
             return
         if state.iteration - self.epoch_start < settings.epoch_length:
+            if state.dataloader is self.data and not is_one_shot(given_data(self.data)):
+                raise no_batch(f"A new pass in epoch {state.epoch} over train_data", self.data)
             by_epochs = None if settings.max_epochs is None else settings.max_epochs * settings.epoch_length
             due = min((limit for limit in (settings.max_iters, by_epochs) if limit is not None), default=None)
             of = "" if due is None else f" of {due}"
@@ -191,10 +193,10 @@ class Run:
     def refuse_short_pass(self, engine: Engine) -> None:
         """Refuses data that gives fewer batches than it says: an epoch is one pass over it."""
         given, said = engine.state.iteration - self.epoch_start, engine.state.epoch_length
-        raise DataError(
-            f"train_data says that it has {said} batches and gave {given}. Correct its __len__; or give epoch_length={given}, "
-            "which starts the data anew where it ends."
-        )
+        if given == 0 or said is None:
+            raise no_batch(f"In epoch {engine.state.epoch} train_data", self.data)
+        remedy = f"; or give epoch_length={given}, which starts the data anew where it ends"
+        raise too_few("train_data", said, given, remedy)
 
     def go_on(self, engine: Engine) -> None:
         """Notes that the run, in its new process, is where it was; its end may be another one."""

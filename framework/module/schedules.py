@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import isfunction
 from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from framework.errors import ModuleError
+from framework.module.settings import monitor_meant
 
 _EVERY = ("step", "epoch")
 
@@ -38,7 +40,10 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if not isinstance(self.scheduler, LRScheduler):
-            raise ModuleError(f"Schedule(scheduler) should be a scheduler of torch.optim.lr_scheduler, got {self.scheduler!r}.")
+            raise ModuleError(
+                f"Schedule(scheduler) should be a scheduler of torch.optim.lr_scheduler, got {self.scheduler!r}."
+                f"{_hint(None, self.scheduler)}"
+            )
         if self.every not in _EVERY:
             raise ModuleError(f"Schedule(every={self.every!r}): every is one of {', '.join(map(repr, _EVERY))}.")
         if isinstance(self.scheduler, ReduceLROnPlateau) and self.monitor is None:
@@ -46,6 +51,7 @@ class Schedule:
         if self.monitor is not None and not str(self.monitor).startswith("val/"):
             raise ModuleError(
                 f"Schedule(monitor={self.monitor!r}): monitor is the full name of a metric of val_data, such as 'val/loss'."
+                f"{monitor_meant(self.monitor)}"
             )
         if self.monitor is not None and self.every == "step":
             raise ModuleError("A Schedule with a monitor steps after evaluations: leave every='step' out.")
@@ -68,15 +74,15 @@ class Schedules:
     """
 
     def __init__(self, configured: Any, optimizers: Mapping[str, Optimizer], owner: str) -> None:
-        given = [] if configured is None else configured.values() if isinstance(configured, Mapping) else [configured]
+        named = configured if isinstance(configured, Mapping) else {} if configured is None else {None: configured}
         self.by_step: list[tuple[str, LRScheduler]] = []
         self.by_epoch: list[tuple[str, LRScheduler]] = []
         self.monitored: list[tuple[LRScheduler, str]] = []
-        for schedule in given:
+        for name, schedule in named.items():
             if not isinstance(schedule, Schedule | LRScheduler):
                 raise ModuleError(
                     f"{owner}.configure_schedulers should return nothing, a torch scheduler, a Schedule, or a mapping of those; "
-                    f"got {schedule!r} ({type(schedule).__name__})."
+                    f"got {_came(schedule)}{'' if name is None else f' under {name!r}'}.{_hint(configured, schedule)}"
                 )
             self._add(schedule if isinstance(schedule, Schedule) else Schedule(schedule), optimizers, owner)
 
@@ -124,3 +130,23 @@ class Schedules:
                     f"Schedule(monitor={monitor!r}): the evaluation gives no such metric; it gives {', '.join(produced) or 'none'}."
                 )
             scheduler.step(produced[monitor])
+
+
+def _came(value: Any) -> str:
+    name = type(value).__name__
+    return name if isinstance(value, Optimizer) else f"{value!r} ({name})"
+
+
+def _hint(configured: Any, came: Any) -> str:
+    """Returns what to do about something else than a scheduler, with a space before, or nothing."""
+    if isinstance(came, type) and issubclass(came, LRScheduler):
+        return f" It is the class: write {came.__name__}(optimizers['main'], ...)."
+    if isinstance(came, Optimizer):
+        return " Return optimizers from configure_optimizers."
+    if (isinstance(came, Mapping) and "scheduler" in came) or (isinstance(configured, Mapping) and "scheduler" in configured):
+        return " Write Schedule(scheduler, every='step' or 'epoch', monitor='val/loss')."
+    if isinstance(came, Sequence) and not isinstance(came, str):
+        return " Give each a name: {'first': scheduler, 'second': other}."
+    if isfunction(came):
+        return " For a function of the number of steps use torch.optim.lr_scheduler.LambdaLR(optimizers['main'], function)."
+    return ""

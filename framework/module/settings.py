@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from math import inf, isfinite
+from numbers import Integral, Real
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from framework.backends.base import Backend
@@ -12,7 +17,15 @@ from framework.engine.events import EventLike, EventsList
 from framework.errors import SettingError
 
 DATA_ORDERS = ("batch", "sample", "loader")
+NAN = ("stop", "skip", "ignore")
 RESUME = ("auto", "never", "must")
+_OF_BATCHES = "batches; a share of them is int(0.1 * len(loader))"
+_OF_EPOCHS = "epochs, or an event such as Events.ITERATION_COMPLETED(every=500)"
+_RESUME_MEANT: dict[str, str] = {
+    "True": " Did you mean 'must'?",
+    "False": " Did you mean 'never'?",
+    "None": " Did you mean 'auto'?",
+}
 _OF_RUN_DIR: dict[str, Any] = {  # settings that need a run_dir, with their defaults
     "resume": "auto",
     "allow_changes": (),
@@ -50,6 +63,8 @@ class FitSettings:
     seed: int | None
     deterministic: bool
     nan: str
+    debug: bool
+    dry_run: bool
     data_order: str
     handlers: Sequence[Any]
     progress: bool
@@ -65,15 +80,16 @@ class FitSettings:
     hang_timeout_s: float | None
 
     def __post_init__(self) -> None:
-        for name in ("max_epochs", "max_iters", "epoch_length", "limit_train_batches", "limit_val_batches"):
-            whole(name, getattr(self, name), optional=True)
+        for name in ("max_epochs", "max_iters", "epoch_length", "keep"):
+            self._take(name, whole(name, getattr(self, name), optional=True))
+        for name in ("limit_train_batches", "limit_val_batches"):
+            self._take(name, whole(name, getattr(self, name), optional=True, hint=_OF_BATCHES))
         for name in ("log_every", "accumulate"):
-            whole(name, getattr(self, name))
-        whole("keep", self.keep, optional=True)
-        whole("seed", self.seed, least=0, most=2**63 - 1, optional=True)
+            self._take(name, whole(name, getattr(self, name)))
+        self._take("seed", whole("seed", self.seed, least=0, most=2**63 - 1, optional=True))
         for name in ("clip_norm", "clip_value", "max_time_s", "save_every_s", "hang_timeout_s"):
-            _positive(name, getattr(self, name))
-        for name in ("deterministic", "progress", "async_save"):
+            self._take(name, _positive(name, getattr(self, name)))
+        for name in ("deterministic", "debug", "dry_run", "progress", "async_save"):
             _flag(name, getattr(self, name))
         if self.max_epochs is None and self.max_iters is None and self.max_time_s is None:
             raise SettingError("fit needs an end: give max_epochs, max_iters or max_time_s; the first reached ends the run.")
@@ -85,19 +101,31 @@ class FitSettings:
         for name in ("validate_every", "save_every"):
             every = getattr(self, name)
             if not isinstance(every, str | EventsList) and not hasattr(every, "name"):
-                whole(name, every, hint="epochs, or an event such as Events.ITERATION_COMPLETED(every=500)")
+                self._take(name, whole(name, every, hint=_OF_EPOCHS))
         if not isinstance(self.compile, bool | Mapping):
             raise SettingError(
                 f"compile={self.compile!r}: compile should be True, False, or options of torch.compile such as {{'mode': "
                 f"'max-autotune'}}; got {type(self.compile).__name__}."
             )
-        if self.nan not in ("stop", "ignore"):
-            raise SettingError(f"nan={self.nan!r} is unknown: it is 'stop' or 'ignore'.")
+        if self.nan not in NAN:
+            raise SettingError(f"nan={self.nan!r} is unknown: it is one of {', '.join(map(repr, NAN))}.{_nearest(self.nan, NAN)}")
+        if self.debug and self.nan == "ignore":
+            raise SettingError(
+                "debug=True looks for what nan='ignore' trains on with. Give nan='stop' or nan='skip', or leave debug out."
+            )
         if self.data_order not in DATA_ORDERS:
-            raise SettingError(f"data_order={self.data_order!r} is unknown: it is one of {', '.join(map(repr, DATA_ORDERS))}.")
+            raise SettingError(
+                f"data_order={self.data_order!r} is unknown: it is one of {', '.join(map(repr, DATA_ORDERS))}."
+                f"{_nearest(self.data_order, DATA_ORDERS)}"
+            )
         _check_run_settings(self)
         if isinstance(self.handlers, str) or not isinstance(self.handlers, Sequence):
-            raise SettingError(f"handlers should be a list of objects with on_<event> methods, got {self.handlers!r}.")
+            lone = any(name.startswith("on_") for name in dir(self.handlers))
+            hint = " Put it in a list: handlers=[...]." if lone else ""
+            raise SettingError(f"handlers should be a list of objects with on_<event> methods, got {self.handlers!r}.{hint}")
+
+    def _take(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # a number of numpy as one of Python
 
     @property
     def compile_options(self) -> Mapping[str, Any] | None:
@@ -105,18 +133,39 @@ class FitSettings:
         return self.compile if isinstance(self.compile, Mapping) else {} if self.compile else None
 
 
-def whole(name: str, value: Any, *, least: int = 1, most: int | None = None, optional: bool = False, hint: str = "") -> None:
-    """Refuses a value that is not a whole number from `least` to `most`.
+def whole(name: str, value: Any, *, least: int = 1, most: int | None = None, optional: bool = False, hint: str = "") -> int | None:
+    """Returns a whole number from `least` to `most` as an int, also one of numpy; None only where it is `optional`.
 
     Raises:
-        SettingError: it is not.
+        SettingError: it is none.
     """
     if value is None and optional:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
-        span = f"of at least {least}" if most is None else f"from {least} to {most}"
-        allowed = f"a whole number {span}{f' ({hint})' if hint else ''}{' or None' if optional else ''}"
-        raise SettingError(f"{name}={value!r}: {name} should be {allowed}, got {value!r} ({type(value).__name__}).")
+        return None
+    number = None if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
+    if number is not None and least <= number and (most is None or number <= most):
+        return number
+    span = f"of at least {least}" if most is None else f"from {least} to {most}"
+    allowed = f"a whole number {span}{f' ({hint})' if hint else ''}{' or None' if optional else ''}"
+    meant = _number_in(value) if isinstance(value, str) or not hint else None  # 1.0 is a share elsewhere
+    near = f" Did you mean {int(meant)}?" if meant is not None and meant == int(meant) and meant >= least else ""
+    raise SettingError(f"{name}={value!r}: {name} should be {allowed}, got {value!r} ({type(value).__name__}).{near}")
+
+
+def _number_in(value: Any) -> float | None:
+    """Returns the finite number that a text or a float holds, None where there is none."""
+    if not isinstance(value, str | float):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
+
+
+def _nearest(value: Any, allowed: Iterable[str]) -> str:
+    """Returns a question for the nearest allowed name, with a space before; nothing where none is near."""
+    near = get_close_matches(value.lower(), allowed, n=1) if isinstance(value, str) else []
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _check_run_settings(settings: FitSettings) -> None:
@@ -130,25 +179,47 @@ def _check_run_settings(settings: FitSettings) -> None:
         return
     if not isinstance(settings.run_dir, str | PathLike) or not str(settings.run_dir):
         raise SettingError(f"run_dir={settings.run_dir!r}: run_dir should be the path of a folder, such as 'runs/first', or None.")
-    if not isinstance(settings.resume, str | PathLike):
+    if Path(settings.run_dir).is_file():
+        raise SettingError(f"run_dir={str(settings.run_dir)!r} is a file; it should be a folder, such as 'runs/first'.")
+    near = _RESUME_MEANT.get(str(settings.resume), "")
+    if settings.resume not in RESUME and isinstance(settings.resume, str) and not Path(settings.resume).exists():
+        near = _nearest(settings.resume, RESUME)
+    if near or not isinstance(settings.resume, str | PathLike):
         raise SettingError(
-            f"resume={settings.resume!r}: resume is one of {', '.join(map(repr, RESUME))}, or the path of a run or a checkpoint."
+            f"resume={settings.resume!r}: resume is one of {', '.join(map(repr, RESUME))}, or the path of a run or a "
+            f"checkpoint.{near}"
         )
     if isinstance(settings.allow_changes, str) or not isinstance(settings.allow_changes, Collection):
         raise SettingError(f"allow_changes={settings.allow_changes!r}: it is a list of names of settings, such as ('clip_norm',).")
     if settings.mode not in (None, "min", "max"):
-        raise SettingError(f"mode={settings.mode!r}: mode is 'min' or 'max', or None to take it from the metric.")
+        near = next((f" Did you mean {mode!r}?" for mode in ("min", "max") if str(settings.mode).lower().startswith(mode)), "")
+        raise SettingError(f"mode={settings.mode!r}: mode is 'min' or 'max', or None to take it from the metric.{near}")
     if settings.mode is not None and settings.monitor is None:
         raise SettingError(f"mode={settings.mode!r} needs monitor, the metric that it is for, such as monitor='val/loss'.")
     if settings.monitor is not None and not str(settings.monitor).startswith("val/"):
         raise SettingError(
             f"monitor={settings.monitor!r}: monitor is the full name of a metric of val_data, such as 'val/loss' or 'val/accuracy'."
+            f"{monitor_meant(settings.monitor)}"
         )
 
 
-def _positive(name: str, value: Any) -> None:
-    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf")):
-        raise SettingError(f"{name}={value!r}: {name} should be a number above 0, or None for no limit.")
+def monitor_meant(monitor: Any) -> str:
+    """Returns a question for the full name of a metric of val_data, with a space before; nothing for what is no text."""
+    if not isinstance(monitor, str) or not monitor:
+        return ""
+    metric = re.sub(r"^(val|valid|validation|eval|train|test)[_/.: -]", "", monitor)
+    return f" Did you mean 'val/{metric}'?"
+
+
+def _positive(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    number = 0.0 if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    if not 0 < number < inf:
+        meant = _number_in(value)
+        near = f" Did you mean {meant:g}?" if isinstance(value, str) and meant is not None and meant > 0 else ""
+        raise SettingError(f"{name}={value!r}: {name} should be a number above 0, or None for no limit.{near}")
+    return value if type(value) in (int, float) else number
 
 
 def _flag(name: str, value: Any) -> None:

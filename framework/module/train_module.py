@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
-from typing import Any, ClassVar
-
-import torch
+from typing import Any, ClassVar, Never
 
 from framework.backends.base import Backend
-from framework.backends.selector import select_backend, with_precision
-from framework.backends.tree import join_trees
 from framework.engine.events import EventEnum, EventLike
-from framework.errors import ModuleError, StepError
-from framework.module.data_source import check_data
-from framework.module.declarations import check_declarations
-from framework.module.declared import Declared
-from framework.module.evaluation import Evaluation
+from framework.module.checks.declarations import check_declarations
+from framework.module.checks.unknown_settings import SETTINGS, refuse_unknown
+from framework.module.drawing.show_loop import draw_loop
 from framework.module.fit import fit
 from framework.module.hooks import check_hooks
-from framework.module.prediction import predict_batches
+from framework.module.inference import Inference
 from framework.module.result import FitResult
-from framework.module.settings import FitSettings, whole
+from framework.module.settings import FitSettings
+from framework.tracebacks import folded
 
 
-class TrainModule(Declared):
+class TrainModule(Inference):
     """A model that knows how to train: subclass it, write the steps, call `fit`.
 
     Required are `training_step` and `configure_optimizers`. Methods named `on_<event>`, declared `(self)` or `(self, engine)` plus
@@ -59,11 +54,12 @@ class TrainModule(Declared):
     events: ClassVar[tuple[type[EventEnum], ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        declared = [name for base in cls.__mro__ if not issubclass(TrainModule, base) for name in vars(base)]  # mixins too
-        names = [name for name in declared if getattr(cls, name, None) is not getattr(TrainModule, name, None)]
-        check_declarations(cls, names)
-        check_hooks(cls, names)
+        with folded():
+            super().__init_subclass__(**kwargs)
+            declared = [name for base in cls.__mro__ if not issubclass(TrainModule, base) for name in vars(base)]  # mixins too
+            names = [name for name in declared if getattr(cls, name, None) is not getattr(TrainModule, name, None)]
+            check_declarations(cls, names)
+            check_hooks(cls, names)
 
     # Verbs
 
@@ -89,6 +85,8 @@ class TrainModule(Declared):
         seed: int | None = None,
         deterministic: bool = False,
         nan: str = "stop",
+        debug: bool = False,
+        dry_run: bool = False,
         data_order: str = "batch",
         handlers: Sequence[Any] = (),
         progress: bool = True,
@@ -102,6 +100,7 @@ class TrainModule(Declared):
         monitor: str | None = None,
         mode: str | None = None,
         hang_timeout_s: float | None = None,
+        **unknown: Never,
     ) -> FitResult:
         """Trains the module.
 
@@ -127,7 +126,12 @@ class TrainModule(Declared):
             seed: seeds python, numpy and torch first. To fix the weights too, call `seed_all` before they are made.
             deterministic: lets torch use deterministic algorithms only.
             nan: "stop" raises on a loss that is not finite, on the CPU before the step, elsewhere within `log_every` iterations;
-                "ignore" trains on.
+                "skip" leaves out steps whose loss or gradients are not finite, with `accumulate` whole windows, and counts them in
+                `engine.state.skipped_steps`; it waits for the device in each step; "ignore" trains on.
+            debug: checks loss and gradients of each step, and runs one that is not finite again, to name the first module,
+                operation and parameter that are not. Slow.
+            dry_run: takes one batch of everything, prints shapes, memory and time, and leaves no trace: no files, and the module as
+                it was.
             data_order: "batch": the order of a map-style DataLoader and the random numbers drawn in it follow from the seed and
                 the position of the batch, so that a run can go on anywhere; "sample": the random numbers follow from the index
                 of the sample, so the batch size does not matter; "loader": the loader is left as it is.
@@ -156,50 +160,54 @@ class TrainModule(Declared):
             Interrupted: a signal has ended the run; it is a SystemExit and holds the result.
             BaseException: whatever a step, a hook or the data raised.
         """
-        settings = FitSettings(
-            max_epochs=max_epochs,
-            max_iters=max_iters,
-            max_time_s=max_time_s,
-            epoch_length=epoch_length,
-            validate_every=validate_every,
-            limit_train_batches=limit_train_batches,
-            limit_val_batches=limit_val_batches,
-            log_every=log_every,
-            accelerator=accelerator,
-            precision=precision,
-            accumulate=accumulate,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            compile=compile,
-            seed=seed,
-            deterministic=deterministic,
-            nan=nan,
-            data_order=data_order,
-            handlers=handlers,
-            progress=progress,
-            run_dir=run_dir,
-            resume=resume,
-            allow_changes=allow_changes,
-            save_every=save_every,
-            save_every_s=save_every_s,
-            async_save=async_save,
-            keep=keep,
-            monitor=monitor,
-            mode=mode,
-            hang_timeout_s=hang_timeout_s,
-        )
-        return fit(self, train_data, val_data, settings)
+        with folded():
+            if unknown:
+                refuse_unknown(unknown, SETTINGS, "fit")
+            settings = FitSettings(
+                max_epochs=max_epochs,
+                max_iters=max_iters,
+                max_time_s=max_time_s,
+                epoch_length=epoch_length,
+                validate_every=validate_every,
+                limit_train_batches=limit_train_batches,
+                limit_val_batches=limit_val_batches,
+                log_every=log_every,
+                accelerator=accelerator,
+                precision=precision,
+                accumulate=accumulate,
+                clip_norm=clip_norm,
+                clip_value=clip_value,
+                compile=compile,
+                seed=seed,
+                deterministic=deterministic,
+                nan=nan,
+                debug=debug,
+                dry_run=dry_run,
+                data_order=data_order,
+                handlers=handlers,
+                progress=progress,
+                run_dir=run_dir,
+                resume=resume,
+                allow_changes=allow_changes,
+                save_every=save_every,
+                save_every_s=save_every_s,
+                async_save=async_save,
+                keep=keep,
+                monitor=monitor,
+                mode=mode,
+                hang_timeout_s=hang_timeout_s,
+            )
+            return fit(self, train_data, val_data, settings)
 
-    def evaluate(
-        self, data: Any, *, accelerator: str | Backend | None = None, precision: str | None = None, limit_batches: int | None = None
-    ) -> dict[str, Any]:
-        """Runs `evaluation_step` over the data and returns the results by name, such as "test/accuracy".
+    def show_loop(self, train_data: Any, val_data: Any = None, **settings: Any) -> None:
+        """Prints the plain PyTorch loop that `fit` runs with the same arguments, every handler in its place.
+
+        It is made from what is registered. The arguments are checked as `fit` checks them; nothing is run, read, written or moved,
+        and the module stays as it is.
 
         Args:
-            data: batches.
-            accelerator: as in `fit`; None for that of the last `fit`, else "auto".
-            precision: as in `fit`.
-            limit_batches: batches to use, at most.
+            train_data, val_data: as for `fit`.
+            **settings: of `fit`.
 
         Raises:
             FrameworkError: a mistake in the arguments, the module or the data.
@@ -207,55 +215,26 @@ class TrainModule(Declared):
         Example:
             >>> import torch
             >>> from framework import TrainModule
-            >>> class Mean(TrainModule):
-            ...     def evaluation_step(self, batch):
-            ...         return {"mean": batch.mean()}
-            >>> Mean().evaluate([torch.tensor([1.0, 3.0])])
-            {'test/mean': 2.0}
+            >>> class Line(TrainModule):
+            ...     def __init__(self):
+            ...         super().__init__()
+            ...         self.layer = torch.nn.Linear(1, 1)
+            ...     def training_step(self, batch):
+            ...         return self.layer(batch).square().mean()
+            ...     def configure_optimizers(self):
+            ...         return torch.optim.SGD(self.parameters(), lr=0.1)
+            >>> Line().show_loop([torch.ones(2, 1)], max_epochs=3, progress=False)
+            # Line.fit(train_data, max_epochs=3, progress=False) runs:
+            model = Line() ...
+            optimizer = SGD(model.parameters(), lr=0.1) ...
+                    for epoch in range(1, 4):
+                        model.train() ...
+                        for batch in train_data: ...
+                            optimizer.zero_grad()
+                            loss = model.training_step(batch) ...
+                            loss.backward()
+                            optimizer.step()
+            ...
         """
-        if not self.declares("evaluation_step"):
-            raise ModuleError(f"{type(self).__name__} has no evaluation_step, which evaluate needs. Define it in the class.")
-        whole("limit_batches", limit_batches, optional=True)
-        batches = check_data(data, "data")
-        backend = self._backend_for(accelerator, precision)
-        backend.place(self)
-        return Evaluation(self, backend, "test", seed=torch.initial_seed()).run(batches, limit_batches)
-
-    def predict(
-        self, data: Any, *, accelerator: str | Backend | None = None, precision: str | None = None, limit_batches: int | None = None
-    ) -> Any:
-        """Returns what `prediction_step` gives for all batches, on the CPU, joined along the first dimension.
-
-        Arguments as in `evaluate`. Random numbers follow from torch's seed, the same in each call; `seed_all` gives others.
-
-        Raises:
-            FrameworkError: a mistake in the arguments or the data.
-
-        Example:
-            >>> from framework import TrainModule
-            >>> class Double(TrainModule):
-            ...     def forward(self, x):
-            ...         return 2 * x
-            >>> import torch; Double().predict([torch.ones(2), torch.ones(1)])
-            tensor([2., 2., 2.])
-        """
-        outputs = list(self.predict_batches(data, accelerator=accelerator, precision=precision, limit_batches=limit_batches))
-        try:
-            return join_trees(outputs)
-        except (ValueError, RuntimeError, TypeError, LookupError) as error:
-            raise StepError(
-                f"The predictions of {len(outputs)} batches cannot be joined along their first dimension: {error}. "
-                "predict_batches yields them one by one."
-            ) from error
-
-    def predict_batches(
-        self, data: Any, *, accelerator: str | Backend | None = None, precision: str | None = None, limit_batches: int | None = None
-    ) -> Iterator[Any]:
-        """Yields what `prediction_step` gives for each batch, on the CPU. Arguments and errors as in `predict`."""
-        whole("limit_batches", limit_batches, optional=True)
-        return predict_batches(self, check_data(data, "data"), self._backend_for(accelerator, precision), limit_batches)
-
-    def _backend_for(self, accelerator: str | Backend | None, precision: str | None) -> Backend:
-        if accelerator is None and self._backend is not None:
-            return with_precision(self._backend, precision)
-        return select_backend("auto" if accelerator is None else accelerator, precision)
+        with folded():
+            print(draw_loop(self, train_data, val_data, **settings))  # noqa: T201  # it is what was asked for

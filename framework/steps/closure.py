@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 
 from framework.backends.base import Backend
 from framework.backends.clip import Clip
+from framework.steps.guarded_update import Guard, make_update
 from framework.steps.step import Step
-from framework.steps.update import SummedLoss, Update
+from framework.steps.update import SummedLoss
 
 
 class ClosureStep(Step):
@@ -25,6 +26,7 @@ class ClosureStep(Step):
         again: makes the context of every call of a step but the first, whose output alone counts.
         clip: limits of the gradients, after each call.
         on_stepped: see `Step`.
+        guard: judges loss and gradients of each call, and raises where it does not take them; None takes all.
     """
 
     def __init__(
@@ -36,10 +38,11 @@ class ClosureStep(Step):
         *,
         clip: Clip | None = None,
         on_stepped: Callable[[str], None] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         super().__init__(backend, optimizers, None, on_stepped)
         ((self._name, self._optimizer),) = optimizers.items()
-        self._update = Update(backend, optimizers, clip, self.counter)
+        self._update = make_update(backend, optimizers, clip, self.counter, guard)
         self._forward = backend.autocast(forward)
         self._again = again
         self._clip = clip

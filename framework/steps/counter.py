@@ -21,11 +21,13 @@ class StepCounter:
 
     Attributes:
         steps: by name, the steps made, as far as they are known.
+        skipped: by name, the steps that a gradient scaler has skipped, as far as they are known.
         grad_norms: by name, the norm of the gradients of the last step before they were clipped, a tensor on the device.
     """
 
     def __init__(self, names: Iterable[str], on_stepped: Callable[[str], None] | None = None) -> None:
         self.steps = dict.fromkeys(names, 0)
+        self.skipped = dict.fromkeys(self.steps, 0)
         self.grad_norms: dict[str, Tensor] = {}
         self._on_stepped = on_stepped
         self._unread: list[tuple[str, StepReport]] = []
@@ -43,9 +45,11 @@ class StepCounter:
             self.steps[name] += 1
             if self._on_stepped is not None:
                 self._on_stepped(name)
+        else:
+            self.skipped[name] += 1
 
     def settle(self) -> None:
         """Reads the flags that were left unread."""
         for name, report in self._unread:
-            self.steps[name] += report.stepped
+            (self.steps if report.stepped else self.skipped)[name] += 1
         self._unread.clear()

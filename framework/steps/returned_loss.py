@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 from framework.backends.base import Backend
 from framework.backends.clip import Clip
 from framework.backends.report import StepObserver
+from framework.steps.guarded_update import Guard, make_update
 from framework.steps.step import ALONE, Place, Step
-from framework.steps.update import SummedLoss, Update
+from framework.steps.update import SummedLoss
 
 
 class ReturnedLoss(Step):
@@ -25,6 +26,7 @@ class ReturnedLoss(Step):
         place: see `Step`.
         clip: limits of the gradients.
         on_stepped: see `Step`.
+        guard: judges loss and gradients; None takes all.
     """
 
     def __init__(
@@ -36,9 +38,10 @@ class ReturnedLoss(Step):
         place: Callable[[Any], Place] | None = None,
         clip: Clip | None = None,
         on_stepped: Callable[[str], None] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         super().__init__(backend, optimizers, place, on_stepped)
-        self._update = Update(backend, optimizers, clip, self.counter)
+        self._update = make_update(backend, optimizers, clip, self.counter, guard)
         self._forward = backend.autocast(forward)
 
     def run(self, engine: Any, batch: Any) -> Any:

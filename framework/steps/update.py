@@ -68,6 +68,7 @@ class Update:
         self._whole = False  # all that the window holds went through this object
         self._held: float | Tensor = 0
         self._summed = False
+        self._kept: nn.Parameter | None = None  # one that has gradients since the first micro-batch
 
     @property
     def is_open(self) -> bool:
@@ -86,7 +87,7 @@ class Update:
         size: int,
         observer: StepObserver | None,
         parameters: list[nn.Parameter] | None = None,
-    ) -> None:
+    ) -> bool:
         """Adds the gradients of one micro-batch.
 
         Args:
@@ -94,6 +95,9 @@ class Update:
             size: micro-batches that the window is expected to hold.
             observer: is told of it.
             parameters: to compute gradients for; None for all that the loss reaches.
+
+        Returns:
+            True; an update that is guarded may refuse.
         """
         if observer is not None:
             observer.loss_computed(loss.total if isinstance(loss, SummedLoss) else loss)
@@ -104,6 +108,7 @@ class Update:
             share.backward(inputs=parameters)  # type: ignore[no-untyped-call]
         if observer is not None:
             observer.backward_completed()
+        return True
 
     def finish(self, observer: StepObserver | None, *, ends_window: bool = True) -> None:
         """Steps the optimizers."""
@@ -113,6 +118,11 @@ class Update:
         self._unit, self._whole = None, False
         for name, report in zip(self.names, reports, strict=True):
             self._counter.note(name, report)
+
+    def drop(self) -> None:
+        """Forgets the gradients gathered, without a step."""
+        self.open()
+        self._whole = False
 
     def _share(self, loss: Tensor | SummedLoss, size: int) -> Tensor:
         if size == 1 and not isinstance(loss, SummedLoss):
@@ -126,6 +136,8 @@ class Update:
                 "training_step returned {'loss': sum, 'n': count} for some batches of a window of accumulation and a mean loss for "
                 "others, which cannot be weighed against each other. Return one kind."
             )
+        else:
+            self._refuse_cleared()
         if isinstance(loss, SummedLoss):
             self._held = self._held + loss.count
             if size == 1 and not isinstance(loss.count, Tensor) and loss.count == 0:
@@ -133,6 +145,16 @@ class Update:
             return loss.total / (self._unit * size)
         self._held += 1
         return loss if size == 1 else loss / size
+
+    def _refuse_cleared(self) -> None:
+        """Refuses to go on with a window whose gradients somebody else has cleared: those of its last micro-batch would be left."""
+        if self._kept is None or self._kept.grad is None:
+            self._kept = next((parameter for parameter in parameters_of(self.optimizers) if parameter.grad is not None), None)
+        if self._kept is None:
+            raise StepError(
+                "The gradients gathered in a window of accumulation were gone before it ended: training_step or a hook has called "
+                "zero_grad(). Leave it out; gradients are cleared where a window begins."
+            )
 
     def _correct(self) -> None:
         """Multiplies the gradients by what the window was expected to hold over what it held, where that is not the same."""

@@ -12,8 +12,9 @@ from framework.backends.base import Backend
 from framework.backends.clip import Clip
 from framework.backends.ownership import parameters_of
 from framework.errors import StepError
+from framework.steps.guarded_update import AnyUpdate, Guard, make_update
 from framework.steps.step import ALONE, Place, Step
-from framework.steps.update import SummedLoss, Update
+from framework.steps.update import SummedLoss
 
 Losses: TypeAlias = Generator[tuple[tuple[str, ...], Tensor | SummedLoss], None, Any]
 
@@ -32,6 +33,7 @@ class YieldedLosses(Step):
         place: see `Step`.
         clip: limits of the gradients of each loss.
         on_stepped: see `Step`.
+        guard: judges each loss and its gradients, which is left out alone where it is not taken; None takes all.
     """
 
     def __init__(
@@ -43,14 +45,16 @@ class YieldedLosses(Step):
         place: Callable[[Any], Place] | None = None,
         clip: Clip | None = None,
         on_stepped: Callable[[str], None] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         super().__init__(backend, optimizers, place, on_stepped)
         self._optimizers = optimizers
         self._losses = losses
         self._next = backend.autocast(_next_of)
         self._clip = clip
-        self._updates: dict[tuple[str, ...], Update] = {}
-        self._owners: dict[str, Update] = {}  # of the open window
+        self._guard = guard
+        self._updates: dict[tuple[str, ...], AnyUpdate] = {}
+        self._owners: dict[str, AnyUpdate] = {}  # of the open window
         self._stepped: set[str] = set()  # since the scaler was updated
 
     def run(self, engine: Any, batch: Any) -> Any:
@@ -95,7 +99,7 @@ class YieldedLosses(Step):
         self._owners.clear()
         self._end_window()
 
-    def _take(self, update: Update, loss: Tensor | SummedLoss, last: bool, size: int) -> None:
+    def _take(self, update: AnyUpdate, loss: Tensor | SummedLoss, last: bool, size: int) -> None:
         if not update.is_open:
             if not self._stepped.isdisjoint(update.names):  # a second step in one window: the scaler has to know of the first
                 self._end_window()
@@ -103,14 +107,14 @@ class YieldedLosses(Step):
         parameters = _trainable(update)
         fresh = all(parameter.grad is None for parameter in parameters)
         try:
-            update.backward(loss, size, self.watching(), parameters)
+            gathered = update.backward(loss, size, self.watching(), parameters)
         except RuntimeError as error:
             if "inplace operation" in str(error):
                 error.add_note(
                     "Each yield steps its optimizer, which changes weights: compute a loss after the yield before it, not ahead."
                 )
             raise
-        if fresh and all(parameter.grad is None for parameter in parameters):
+        if gathered and fresh and all(parameter.grad is None for parameter in parameters):
             raise StepError(
                 f"The loss that training_step yielded for {_text(update.names)} depends on none of that optimizer's parameters. "
                 "Yield (name, loss) with the name under which configure_optimizers returned it; look for .detach() and no_grad()."
@@ -118,7 +122,7 @@ class YieldedLosses(Step):
         if last:
             self._finish(update)
 
-    def _finish(self, update: Update) -> None:
+    def _finish(self, update: AnyUpdate) -> None:
         update.finish(self.watching(), ends_window=False)
         self._stepped.update(update.names)
 
@@ -127,10 +131,11 @@ class YieldedLosses(Step):
             self._backend.end_window()
         self._stepped.clear()
 
-    def _update_of(self, names: tuple[str, ...]) -> Update:
+    def _update_of(self, names: tuple[str, ...]) -> AnyUpdate:
         update = self._updates.get(names)
         if update is None:
-            update = Update(self._backend, {name: self._optimizers[name] for name in names}, self._clip, self.counter)
+            optimizers = {name: self._optimizers[name] for name in names}
+            update = make_update(self._backend, optimizers, self._clip, self.counter, self._guard)
             self._updates[names] = update
         for name in names:
             owner = self._owners.setdefault(name, update)
@@ -148,7 +153,7 @@ def _next_of(losses: Losses) -> tuple[tuple[str, ...], Tensor | SummedLoss]:
     return next(losses)
 
 
-def _trainable(update: Update) -> list[nn.Parameter]:
+def _trainable(update: AnyUpdate) -> list[nn.Parameter]:
     found = [parameter for parameter in parameters_of(update.optimizers) if parameter.requires_grad]
     if not found:
         raise StepError(f"training_step yielded a loss for {_text(update.names)}, which has no parameter that requires gradients.")

@@ -11,6 +11,7 @@ ROOT = Path(framework.__file__).parent
 LARGEST = 300
 DOWN = {
     "errors": set(),
+    "tracebacks": {"errors"},
     "seeding": set(),
     "data": {"seeding", "errors"},
     "engine": {"seeding"},
@@ -20,7 +21,19 @@ DOWN = {
     "checkpoint": {"errors"},
     "loggers": {"errors"},
     "handlers": {"engine", "metrics", "errors"},
-    "module": {"handlers", "loggers", "checkpoint", "metrics", "steps", "backends", "engine", "data", "seeding", "errors"},
+    "module": {
+        "handlers",
+        "loggers",
+        "checkpoint",
+        "metrics",
+        "steps",
+        "backends",
+        "engine",
+        "data",
+        "seeding",
+        "tracebacks",
+        "errors",
+    },
 }
 STANDS_ON = {  # the engine's core knows neither
     "engine/__init__.py": {"data"},

@@ -125,5 +125,6 @@ def test_mypy_strict_accepts_a_users_program(check):
 
 
 def test_mypy_sees_mistakes(check):
-    run = check(PROGRAM + '\ntrainer.run([1], max_epochs="three")\nEvents.STARTED(every="two")\n')
-    assert run.stdout.count("[arg-type]") == 2
+    run = check(PROGRAM + '\ntrainer.run([1], max_epochs="three")\nEvents.STARTED(every="two")\nmodel.fit(batches, epochs=3)\n')
+    assert run.stdout.count("[arg-type]") == 3
+    assert 'Argument "epochs" to "fit" of "TrainModule" has incompatible type "int"; expected "Never"' in run.stdout

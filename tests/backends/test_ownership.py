@@ -110,6 +110,19 @@ def test_a_module_used_twice_stays_one():
     assert model[0].weight.device == META
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_parameters_without_numbers_are_refused(layers):
+    model = nn.Sequential(*(nn.Linear(2, 2, device="meta") for _ in range(layers)))
+    names = "0.weight, 0.bias" if layers == 1 else "0.weight, 0.bias, 1.weight, ..."
+    with pytest.raises(ModuleError) as error:
+        move_model(model, CPU)
+    assert str(error.value) == (
+        f"{2 * layers} parameters of Sequential are on the meta device, where they have no numbers: {names}. Make the module "
+        "outside of torch.device('meta'); or call to_empty(device='cpu') and fill in the weights before fit."
+    )
+    move_model(model.to_empty(device="cpu"), CPU)
+
+
 @pytest.mark.usefixtures("new_parameters")
 def test_parameters_in_lists_and_frozen_ones_move_too():
     class Listed(nn.Module):

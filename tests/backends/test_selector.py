@@ -105,11 +105,24 @@ def test_the_same_precision_leaves_a_backend_as_it_is():
     assert with_precision(backend, None) is with_precision(backend, "fp32") is backend
 
 
-@pytest.mark.parametrize("precision", ["fp8", "bfloat16", 16, [], torch.bfloat16])
+@pytest.mark.parametrize("precision", ["tf64", [], 3.5, torch.int8])
 def test_an_unknown_precision(precision):
     with pytest.raises(AcceleratorError) as error:
         select_backend("cpu", precision)
     assert str(error.value) == f"precision={precision!r} is unknown. It is one of fp32, bf16, fp16, or None for the default."
+
+
+@pytest.mark.parametrize(
+    ("precision", "meant"),
+    [
+        *((16, "fp16"), ("16-mixed", "fp16"), ("half", "fp16"), (torch.float16, "fp16"), ("FP16", "fp16"), ("fp61", "fp16")),
+        *(("bf16-mixed", "bf16"), (torch.bfloat16, "bf16"), ("bfloat16", "bf16")),
+        *((32, "fp32"), ("32-true", "fp32"), ("float32", "fp32")),
+    ],
+)
+def test_a_precision_as_others_call_it(precision, meant):
+    with pytest.raises(AcceleratorError, match=f"is unknown. It is one of .*, or None for the default. Did you mean '{meant}'"):
+        select_backend("cpu", precision)
 
 
 def refusal(accelerator):
@@ -128,10 +141,14 @@ def test_an_unknown_name_lists_every_name_with_its_reason(accelerator):
 
 def test_a_near_name_is_suggested():
     assert "is unknown. Did you mean 'cuda'?" in refusal("cudaa")
-    assert "Did you mean" not in refusal("gpgpu")
+    assert "Did you mean" not in refusal("zork")
+    assert "Did you mean 'cpu'?" in refusal("CPU")
+    assert "Did you mean 'cuda'?" in refusal("gpu")
+    assert "Did you mean 'tpu'?" in refusal("xla")
+    assert "is neither a name nor a Backend. Did you mean 'cuda:1'? The accelerators are:" in refusal(torch.device("cuda:1"))
 
 
-@pytest.mark.parametrize("accelerator", [None, 3, Plain, torch.device("cpu")])
+@pytest.mark.parametrize("accelerator", [None, 3, Plain])
 def test_what_is_no_name(accelerator):
     assert refusal(accelerator).startswith(f"accelerator={accelerator!r} is neither a name nor a Backend. The accelerators are:")
 

@@ -4,6 +4,7 @@ from types import MappingProxyType
 import pytest
 import torch
 
+from framework import DataError
 from framework.backends.tree import count_samples, join_trees, map_tensors
 
 Pair = namedtuple("Pair", "x y")
@@ -83,3 +84,9 @@ def test_arrays_are_joined():
     numpy = pytest.importorskip("numpy")
     assert join_trees([numpy.ones((3, 2)), numpy.ones((1, 2))]).shape == (4, 2)
     assert join_trees([numpy.array(1.0), numpy.array(2.0)]).tolist() == [1.0, 2.0]
+
+
+def test_an_exception_is_no_batch():
+    assert count_samples("text") == count_samples(None) == 1
+    with pytest.raises(DataError, match=r"A batch is the exception ValueError\('bad'\).*Raise it there"):
+        count_samples(ValueError("bad"))

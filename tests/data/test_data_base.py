@@ -7,7 +7,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from framework.data import ordered
-from framework.errors import ResumeError
+from framework.errors import DataError, ResumeError
 
 
 class Fails:
@@ -173,3 +173,16 @@ def test_it_lives_as_long_as_a_loop_over_it_and_no_longer():
         assert gone() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("data", [[1, None, 3], DataLoader([1, None, 3], batch_size=None, collate_fn=lambda sample: sample)])
+def test_none_is_no_batch(data):
+    data = ordered(data, seed=1)
+    with pytest.raises(DataError, match=r"The data gave None as batch 2 of a pass\. A collate_fn or a generator that forgets"):
+        list(data)
+    data.name, data.clock = "train_data", lambda: 0
+    batches = iter(data)
+    next(batches)
+    data.clock = lambda: 1
+    with pytest.raises(DataError, match="train_data gave None as batch 2 of a pass"):
+        next(batches)

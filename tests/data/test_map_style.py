@@ -169,7 +169,9 @@ def test_another_seed_or_length_is_refused():
 def test_a_line_says_what_is_replaced():
     assert ordered(KINDS["in order"](4), 7).describe() is None
     assert ordered(KINDS["custom"](4), 7).describe() is None
-    assert ordered(KINDS["shuffled"](4), 7).describe() == "RandomSampler -> order by seed and pass"
+    assert ordered(KINDS["shuffled"](4), 7).describe() is None
+    assert ordered(KINDS["replaced"](4), 7).describe() == "RandomSampler -> order by seed and pass"
+    assert ordered(KINDS["shuffled"](4, generator=torch.Generator()), 7).describe() == "RandomSampler -> order by seed and pass"
     loader = KINDS["weighted"](4, num_workers=1, in_order=False)
     assert ordered(loader, 7).describe() == "WeightedRandomSampler -> order by seed and pass; in_order=False -> True"
 

@@ -98,7 +98,7 @@ def test_what_draws_nothing_is_not_said_to_be_replaced(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("shuffled", "RandomSampler"), ("weighted", "WeightedRandomSampler"), ("distributed", "DistributedSampler")]
+    ("name", "said"), [("replaced", "RandomSampler"), ("weighted", "WeightedRandomSampler"), ("distributed", "DistributedSampler")]
 )
 def test_what_is_replaced_is_said(name, said):
     assert Indices(DataLoader(DATA, sampler=SAMPLERS[name]())).replaced == said

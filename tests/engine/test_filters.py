@@ -1,6 +1,7 @@
 import pytest
 
 from framework.engine import Engine, EventEnum, Events
+from framework.engine.filters import condition_of
 
 contract = pytest.mark.contract
 
@@ -177,3 +178,24 @@ def test_an_event_without_a_counter_takes_no_filter(engine, event):
     with pytest.raises(ValueError, match=f"Event .*{event.name} has no counter, so it cannot be filtered"):
         engine.add_event_handler(event, print)
     assert not engine.has_event_handler(print)
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "condition"),
+    [
+        ({"every": 3}, "n % 3 == 0"),
+        ({"once": 4}, "n == 4"),
+        ({"once": [7, 2]}, "n in (2, 7)"),
+        ({"after": 2}, "2 < n"),
+        ({"before": 5}, "0 < n < 5"),
+        ({"every": 2, "after": 3, "before": 9}, "3 < n < 9 and (n - 4) % 2 == 0"),
+    ],
+)
+def test_a_filter_can_be_shown_as_the_condition_that_it_is(narrowed, condition):
+    due = Events.ITERATION_COMPLETED(**narrowed).filter
+    assert condition_of(due, "n") == condition
+    assert [due(None, n) for n in range(12)] == [eval(condition, {"n": n}) for n in range(12)]
+
+
+def test_a_filter_of_ones_own_is_shown_as_no_condition():
+    assert condition_of(lambda engine, count: True, "n") is None

@@ -7,7 +7,7 @@ from signal import SIGINT, SIGTERM, SIGUSR1
 
 import pytest
 
-from framework.module.watchdog import EXIT_HUNG
+from framework.module.stopping.watchdog import EXIT_HUNG
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reliability.md").read_text()

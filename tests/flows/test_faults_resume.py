@@ -23,7 +23,7 @@ from faulty_runs import (
 
 from framework import CheckpointError, Events, ResumeError, Schedule, seed_all
 from framework.handlers import EarlyStopping
-from framework.module.saver import Saver
+from framework.module.resuming.saver import Saver
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 

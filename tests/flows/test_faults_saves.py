@@ -209,7 +209,7 @@ def test_when_and_how_many(tmp_path, settings, left):
 
 def test_by_the_clock(tmp_path, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("framework.module.saver.perf_counter", lambda: now[0])
+    monkeypatch.setattr("framework.module.resuming.saver.perf_counter", lambda: now[0])
 
     def wait(engine):
         now[0] += 10.0

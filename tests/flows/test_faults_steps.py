@@ -255,9 +255,10 @@ def test_a_handler_raises(tmp_path, hook):
     closed, old = [], {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     at = 1 if hook in ("on_started", "on_completed") else 2
     module = made()
-    with pytest.raises(ConnectionError, match=r"^gone$") as caught:
+    with pytest.raises(ConnectionError, match=r"^gone") as caught:
         fit(tmp_path, raising(hook, at, closed), module=module, train=loader(num_workers=2, persistent_workers=True), val=val)
     assert type(caught.value) is ConnectionError
+    assert str(caught.value) == "gone"
     assert closed == (["closed"] if hook == "on_closed" else [ConnectionError, "closed"])
     assert multiprocessing.active_children() == []
     assert {number: signal.getsignal(number) for number in old} == old

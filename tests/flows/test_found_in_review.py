@@ -174,6 +174,10 @@ def test_an_optimizer_without_gradients_is_no_error_of_the_scaler():
             super().__init__()
             self.other = nn.Linear(1, 1)
 
+        def training_step(self, batch, engine):
+            loss = super().training_step(batch)
+            return loss + self.other(loss.detach().reshape(1)).sum() if engine.state.iteration == 3 else loss
+
         def configure_optimizers(self):
             return {"main": torch.optim.SGD(self.layer.parameters(), 0.1), "idle": torch.optim.SGD(self.other.parameters(), 0.1)}
 

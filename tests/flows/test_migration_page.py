@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import framework
-from framework.module.foreign_hooks import FOREIGN_HOOKS
+from framework.module.checks.foreign_hooks import FOREIGN_HOOKS
 from framework.module.hooks import EVALUATION_PREFIX, known_hooks
 
 ROOT = Path(__file__).parents[2]

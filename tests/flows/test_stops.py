@@ -14,9 +14,10 @@ from torch.nn import functional as F
 
 from framework import Events, TrainModule, seed_all
 from framework.handlers import EMA
-from framework.module import boundary as boundary_file, fit as fit_file, signals as signals_file
-from framework.module.signals import Interrupted
-from framework.module.watchdog import Watchdog
+from framework.module import fit as fit_file
+from framework.module.stopping import boundary as boundary_file, signals as signals_file
+from framework.module.stopping.signals import Interrupted
+from framework.module.stopping.watchdog import Watchdog
 
 
 class Small(TrainModule):

@@ -39,7 +39,7 @@ def test_a_direction_is_never_guessed(monitor):
         direction(monitor, None, {"val/f1": True})
     assert str(error.value) == (
         f"monitor={monitor!r}: whether a lower or a higher value is better cannot be told from the metric or its name. "
-        "Give mode='min' or mode='max'."
+        "Give mode='min' or mode='max'. Those that tell it are 'val/f1'."
     )
 
 

@@ -103,8 +103,13 @@ def test_each_metric_has_the_three_verbs():
 
         def compute(self): ...
 
-    with pytest.raises(ModuleError, match=r"The metric 'half' \(Halfway\) has no update and no reset."):
+    with pytest.raises(ModuleError, match=r"The metric 'half' \(Halfway\) has no update and no reset. Give an object that has"):
         MetricSet({"half": Halfway()})
+
+
+def test_a_class_is_no_metric():
+    with pytest.raises(ModuleError, match=r"The metric 'sum' is the class Sum. Write Sum\(...\)."):
+        MetricSet({"sum": Sum})
 
 
 def test_a_metric_that_was_never_fed_says_what_to_return():
@@ -112,3 +117,45 @@ def test_a_metric_that_was_never_fed_says_what_to_return():
     metrics.update((1, 2), "a")
     with pytest.raises(StepError, match=r"The metric 'b' got no predictions: .*\{'b': \(y_pred, y\)\}.*leave the metric out"):
         metrics.compute()
+
+
+def test_an_error_in_a_metric_names_it_and_what_it_was_fed():
+    metrics = MetricSet({"error": MeanSquaredError()})
+    with pytest.raises(RuntimeError, match="same shape") as info:
+        metrics.update((torch.ones(2, 3), torch.ones(2)))
+    assert info.value.__notes__ == [
+        "It was raised by the metric 'error' (MeanSquaredError), fed with float32 (2, 3) and float32 (2,)."
+    ]
+    with pytest.raises(TypeError) as info:
+        MetricSet({"sum": Sum()}).update((None, 1))
+    assert info.value.__notes__[0].endswith("'sum' (Sum), fed with an object of type NoneType and an object of type int.")
+
+
+def test_an_error_in_compute_names_the_metric():
+    metrics = MetricSet({"sum": Sum(lambda total: [][0])})
+    metrics.update((1, 2))
+    with pytest.raises(IndexError) as info:
+        metrics.compute()
+    assert info.value.__notes__ == ["It was raised by compute() of the metric 'sum' (Sum), which was fed 1 times."]
+
+
+def test_a_metric_that_computes_nothing():
+    metrics = MetricSet({"sum": Sum(lambda total: None)})
+    metrics.update((1, 2))
+    with pytest.raises(StepError, match=r"compute\(\) of the metric 'sum' \(Sum\) returned None. Return a number"):
+        metrics.compute()
+
+
+def test_one_object_is_one_metric():
+    metric = Sum()
+    with pytest.raises(ModuleError, match=r"one object, a Sum, as 'a' and as 'b', which would feed it twice. Make one for each"):
+        MetricSet({"a": metric, "b": metric})
+
+
+def test_its_names_are_what_it_holds():
+    assert list(MetricSet({"a": Sum(), "b": Sum()})) == ["a", "b"]
+
+
+def test_a_pair_by_name_says_which():
+    with pytest.raises(StepError, match="got tuple of length 3 under 'sum'"):
+        MetricSet({"sum": Sum()}).update((1, 2, 3), "sum")

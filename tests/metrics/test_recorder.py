@@ -205,3 +205,10 @@ def test_the_lists_of_a_channel_stay_the_same_objects(recorder):
         weigh(1)
         recorder.flush(1, 1)
     assert recorder.means() == {"train/x": 2.0}
+
+
+def test_a_complex_number_is_not_recorded():
+    recorder = Recorder("train", reads_cost_nothing=True)
+    recorder.log("x", torch.tensor(1j))
+    with pytest.raises(StepError, match=r"train/x is complex, and only real numbers are recorded. Log its .real"):
+        recorder.flush(1, 1)

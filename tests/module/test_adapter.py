@@ -28,6 +28,8 @@ def trainer(line):
             "accumulate": 1,
             "compile": False,
             "nan": "stop",
+            "debug": False,
+            "dry_run": False,
             "handlers": (),
             "data_order": "batch",
             "deterministic": False,

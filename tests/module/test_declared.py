@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from framework import Plain, StepError, TrainModule
+from framework import ModuleError, Plain, StepError, TrainModule
 from framework.metrics.recorder import Recorder
 
 
@@ -71,8 +71,48 @@ def test_the_device_is_that_of_what_the_module_holds():
     assert module.device == torch.device("meta")
     module.weight = nn.Parameter(torch.zeros(1))
     assert module.device == torch.device("cpu")
-    with pytest.raises(AttributeError):
+    with pytest.raises(
+        ModuleError, match=r"Empty assigns self.device = 'cpu', but device is what TrainModule provides. Leave it out"
+    ):
         module.device = "cpu"
+
+
+def test_layers_come_after_init():
+    class Early(TrainModule):
+        def __init__(self):
+            self.width = 3
+            self.layer = nn.Linear(1, 1)
+            super().__init__()
+
+    words = (
+        r"Early assigns self.layer before super\(\).__init__\(\) was called. Make super\(\).__init__\(\) the first line of Early"
+    )
+    with pytest.raises(ModuleError, match=words):
+        Early()
+
+
+def test_an_error_of_the_users_own_setter_stays():
+    class Fixed(TrainModule):
+        width = property(lambda self: 3)
+
+    with pytest.raises(AttributeError, match="width"):
+        Fixed().width = 4
+
+
+def test_a_compiled_step_may_assign():
+    class Counts(Doubles):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            self.last = x + 1
+            return 2 * x
+
+    module = Counts()
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    for _ in range(2):
+        assert torch.equal(compiled(torch.ones(2)), torch.full((2,), 2.0))
+    assert (module.calls, module.last.tolist()) == (2, [2.0, 2.0])
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))], ids=["deepcopy", "pickle"])

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from framework import AMP, DataError, Plain, StepError, TrainModule
-from framework.module.declarations import takes_engine
+from framework.module.checks.declarations import takes_engine
 from framework.module.evaluation import Evaluation, evaluating, logging_to, restore_modes, run_once
 from framework.seeding import RandomStream, random_state
 
@@ -234,14 +234,15 @@ def test_data_used_up_by_the_evaluation_before(line, batches):
 
 def test_the_step_runs_in_the_backends_precision():
     seen = []
-    runs = evaluation(lambda self, batch: seen.append((batch @ batch).dtype), backend=AMP(CPU, "bf16"))
+    runs = evaluation(lambda self, batch: seen.append((batch @ batch).dtype) or {"n": 1}, backend=AMP(CPU, "bf16"))
     runs.run([torch.ones(2, 2)])
     assert seen == [torch.bfloat16]
 
 
 def test_batches_are_moved_to_the_device():
     devices = []
-    evaluation(lambda self, batch: devices.append(batch.device), backend=Plain(torch.device("meta"))).run([torch.ones(1)])
+    runs = evaluation(lambda self, batch: devices.append(batch.device) or {"n": 1}, backend=Plain(torch.device("meta")))
+    runs.run([torch.ones(1)])
     assert devices == [torch.device("meta")]
 
 
@@ -274,3 +275,52 @@ def test_the_small_parts():
     assert not module.training
     with pytest.raises(DataError, match="The test data gave no batch"):
         run_once(evaluation(lambda self, batch: None).engine, Plain(CPU), iter(()), None, "test")
+
+
+class Said:
+    """Says that it has four batches."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __len__(self):
+        return 4
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_data_that_is_shorter_than_it_says_is_not_taken_twice(numbers, limit):
+    runs = evaluation(lambda self, batch: {"mean": batch.mean()})
+    with pytest.raises(DataError, match=r"The val data says that it has 4 batches and gave 2\. Correct its __len__\."):
+        runs.run(Said(numbers), limit)
+    assert runs.run(Said(numbers), 2) == {"val/mean": 4.0}
+    assert runs.run(numbers) == {"val/mean": 4.0}
+
+
+def test_data_that_is_used_up(numbers):
+    runs, data = evaluation(lambda self, batch: {"mean": batch.mean()}), Said(iter([*numbers, *numbers]))
+    assert runs.run(data) == {"val/mean": 4.0}
+    with pytest.raises(DataError, match="The val data gave no batch: this Said is empty, or was used up by an earlier pass"):
+        runs.run(data)
+
+
+def test_none_is_no_batch(numbers):
+    with pytest.raises(DataError, match="The val data gave None as batch 2 of a pass"):
+        evaluation(lambda self, batch: {"one": 1}).run([numbers[0], None])
+
+
+def test_an_evaluation_has_a_result(numbers):
+    with pytest.raises(StepError, match=r"The evaluation of val gave no result: evaluation_step returned None and logged nothing"):
+        evaluation(lambda self, batch: None).run(numbers)
+
+
+def test_a_hook_may_make_something_of_the_outputs(numbers):
+    class Looks:
+        def on_evaluation_completed(self, engine):
+            self.seen = engine.state.iteration
+
+    looks = Looks()
+    assert evaluation(lambda self, batch: None, handlers=[looks]).run(numbers) == {}
+    assert looks.seen == 2

@@ -1,7 +1,7 @@
 import pytest
 
 from framework import Engine, EventEnum, Events, ModuleError, StepEvents, TrainModule, not_a_hook, on
-from framework.module.hooks import check_hooks, known_hooks, register_hooks
+from framework.module.hooks import check_assigned_hooks, check_hooks, known_hooks, register_hooks
 
 
 class Games(EventEnum):
@@ -230,6 +230,50 @@ def test_a_hook_that_is_no_plain_method_would_never_run(wrap):
         f"Net.on_started is a {wrap.__name__}; it would never run as a hook. "
         "Declare it as a method: def on_started(self) or def on_started(self, engine)."
     )
+
+
+@pytest.mark.parametrize("wrap", [staticmethod, classmethod, property])
+def test_what_is_marked_is_a_plain_method(wrap):
+    with pytest.raises(ModuleError, match=rf"@on marks a plain method, got a {wrap.__name__}. Write def name\(self\) or"):
+        on(Events.STARTED)(wrap(lambda *_: None))
+    marked = wrap(on(Events.STARTED)(lambda *_: None))
+    assert refusal("tell", marked).startswith(f"Net.tell is a {wrap.__name__}; it would never run as a hook.")
+
+
+async def waits(self): ...
+
+
+def yields(self):
+    yield
+
+
+@pytest.mark.parametrize(("function", "words"), [(waits, "is an async def; nobody"), (yields, "contains a yield; calling it")])
+def test_a_hook_runs_when_it_is_called(function, words):
+    assert refusal("on_started", function).startswith(f"Net.on_started {words}")
+    assert refusal("tell", on(Events.STARTED)(function)).startswith(f"Net.tell {words}")
+
+
+def test_a_hook_has_self():
+    words = "(engine) lacks self. Declare it as on_started(self) or on_started(self, engine)."
+    assert refusal("on_started", lambda engine: None) == f"Net.on_started{words}"
+    assert refusal("on_loss_computed", lambda loss: None).startswith("Net.on_loss_computed(loss) lacks self.")
+    assert refusal("tell", on(Events.STARTED)(lambda engine: None)).startswith("Net.tell(engine) lacks self.")
+
+
+def test_a_function_assigned_to_the_name_of_a_hook_would_never_run():
+    class Handler:
+        def __init__(self, **attributes):
+            vars(self).update(attributes)
+
+    words = (
+        r"Handler assigns self.on_started; it would never run as a hook. Declare it as a method of the class: "
+        r"def on_started\(self\) or def on_started\(self, engine\)"
+    )
+    with pytest.raises(ModuleError, match=words):
+        check_assigned_hooks(Handler(on_started=print))
+    check_assigned_hooks(Handler(on_started=3, on_policy=print))
+    check_assigned_hooks(type("Derived", (Handler,), {"on_started": lambda self: None})(on_started=print))
+    check_assigned_hooks(3)
 
 
 def test_mixins_are_checked_with_the_class():

@@ -42,7 +42,7 @@ class Weird:
         (
             LOSS.detach(),
             "got a loss without gradients (requires_grad is False). It is detached: look for .detach(), .item(), "
-            "torch.no_grad(), or parameters that are all frozen.",
+            "torch.no_grad(), argmax and comparisons, or parameters that are all frozen.",
         ),
         ({"losses": LOSS, "x": 1}, "got a mapping without 'loss', with the keys ['losses', 'x']."),
         ({"loss": None}, "got None. Did you forget to return it?"),
@@ -134,8 +134,16 @@ def test_a_generator_ends_with_a_mapping_or_nothing():
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_names_its_iteration(value):
-    with pytest.raises(NonFiniteError, match=rf"The loss is {value} in iteration 7 \(epoch 2\).*nan='ignore' trains on"):
+    with pytest.raises(
+        NonFiniteError, match=rf"The loss is {value} in iteration 7 \(epoch 2\).*debug=True names the first bad module; nan='skip' "
+    ):
         refuse_non_finite(value, 7, 2)
     with pytest.raises(NonFiniteError, match=rf"The loss for 'd' is {value} in iteration 7"):
         refuse_non_finite(value, 7, 2, "d")
     refuse_non_finite(1e38, 7, 2)
+
+
+@pytest.mark.parametrize("loss", [torch.tensor(3), torch.tensor(True)])
+def test_a_loss_of_whole_numbers_has_no_gradients(loss):
+    with pytest.raises(StepError, match=rf"got a tensor of type {str(loss.dtype)[6:]}, which has no gradients. Compute the loss"):
+        split_output(loss)

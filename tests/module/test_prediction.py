@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from framework import StepError, TrainModule
+from framework import DataError, ModuleError, StepError, TrainModule
 
 
 class Noisy(TrainModule):
@@ -13,6 +13,13 @@ class Noisy(TrainModule):
 
     def forward(self, x):
         return self.drop(self.layer(x))
+
+
+def test_something_has_to_predict(inputs):
+    class Mute(TrainModule): ...
+
+    with pytest.raises(ModuleError, match="Mute has no forward and no prediction_step, one of which predict needs"):
+        Mute().predict(inputs)
 
 
 @pytest.fixture
@@ -114,3 +121,35 @@ class Stops(torch.utils.data.Dataset):
 def test_a_stray_stop_iteration_is_not_taken_for_the_end():
     with pytest.raises(RuntimeError, match="StopIteration was raised in __getitem__"):
         Noisy().predict(torch.utils.data.DataLoader(Stops()))
+
+
+class Said:
+    """Says that it has four batches."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __len__(self):
+        return 4
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+class Same(TrainModule):
+    def prediction_step(self, batch):
+        return batch
+
+
+def test_data_that_is_shorter_than_it_says_is_not_taken_twice():
+    outputs = Same().predict_batches(Said([torch.ones(1), torch.ones(1)]))
+    assert [next(outputs).item(), next(outputs).item()] == [1.0, 1.0]
+    with pytest.raises(DataError, match="The data to predict on says that it has 4 batches and gave 2"):
+        next(outputs)
+    with pytest.raises(DataError, match="The data to predict on gave no batch: this Said is empty"):
+        Same().predict(Said([]))
+
+
+def test_none_is_no_batch():
+    with pytest.raises(DataError, match="The data to predict on gave None as batch 2 of a pass"):
+        Same().predict([torch.ones(1), None])

@@ -9,7 +9,7 @@ import torch
 from framework import Events, Schedule, on
 from framework.checkpoint import CheckpointStore
 from framework.handlers import EarlyStopping
-from framework.module.signals import Interrupted
+from framework.module.stopping.signals import Interrupted
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_of_two_limits_the_first_ends_a_run_of_unknown_length(line, batches, max
 
 def test_time_alone_may_end_a_run(line, batches, monkeypatch):
     clock = iter(range(10_000))
-    monkeypatch.setattr("framework.module.boundary.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("framework.module.stopping.boundary.perf_counter", lambda: next(clock))
     for train in (batches[:2], lambda: iter(batches[:2])):
         result = line().fit(train, max_time_s=20, progress=False)
         assert (result.status, result.reason) == ("interrupted", "max_time_s=20 was reached.")
@@ -255,7 +255,7 @@ def test_time_alone_may_end_a_run(line, batches, monkeypatch):
 @pytest.mark.fault(19)
 def test_time_alone_ends_a_run_that_goes_on(line, batches, tmp_path, monkeypatch, assert_same_weights):
     clock = iter(range(10_000))
-    monkeypatch.setattr("framework.module.boundary.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("framework.module.stopping.boundary.perf_counter", lambda: next(clock))
     results = [line().fit(batches, max_time_s=9, run_dir=tmp_path, progress=False) for _ in range(3)]
     iterations = [result.state.iteration for result in results]
     assert 0 < iterations[0] < iterations[1] < iterations[2]

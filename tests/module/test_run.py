@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from framework import Events, Plain
+from framework import DataError, Events, Plain
 from framework.module import run as run_module
 
 
@@ -122,3 +122,53 @@ def test_data_that_ends_before_the_epochs_do_stops_the_run(line, batches):
     assert (result.status, result.state.iteration) == ("stopped", 6)
     assert result.reason == "The data ended after 6 of 20 iterations."
     assert [row["iteration"] for row in result.history] == [4, 6]
+
+
+class Once:
+    """Batches that come once, although it is no iterator."""
+
+    def __init__(self, batches):
+        self.batches = iter(batches)
+
+    def __iter__(self):
+        return self.batches
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_data_that_is_used_up_after_an_epoch_is_refused(line, batches, known):
+    kind = type("Known", (Once,), {"__len__": lambda self: 6}) if known else Once
+    words = rf"In epoch 2 train_data gave no batch: this {kind.__name__} is empty, or was used up by an earlier pass. Give a list"
+    with pytest.raises(DataError, match=words):
+        line().fit(kind(batches), max_epochs=2, progress=False)
+
+
+def test_a_function_that_gives_the_same_iterator_again(line, batches):
+    once = iter(batches)
+    with pytest.raises(DataError, match=r"In epoch 2 train_data gave no batch: what .*lambda.*\(\) gives is empty"):
+        line().fit(lambda: once, max_epochs=2, progress=False)
+
+
+def test_data_that_gives_less_than_it_says_is_refused(line, batches):
+    kind = type("Short", (Once,), {"__len__": lambda self: 7})
+    with pytest.raises(DataError, match=r"train_data says that it has 7 batches and gave 6. Correct its __len__; or give epoch_le"):
+        line().fit(kind(batches), max_epochs=2, progress=False)
+
+
+def test_data_that_cannot_be_begun_anew_does_not_end_a_run_of_epochs_of_a_given_length(line, batches):
+    with (
+        pytest.warns(UserWarning, match="Data iterator can not provide data anymore"),
+        pytest.raises(DataError, match="A new pass in epoch 2 over train_data gave no batch: this Once is empty, or was used up"),
+    ):
+        line().fit(Once(batches), max_epochs=5, epoch_length=4, progress=False)
+
+
+def test_data_of_a_hook_may_end(line, batches):
+    class Refills:
+        more = iter(batches[:1])
+
+        def on_dataloader_stop_iteration(self, engine):
+            engine.set_data(self.more)
+
+    with pytest.warns(UserWarning, match="Data iterator can not provide data anymore"):
+        result = line().fit(Once(batches), max_epochs=5, epoch_length=4, handlers=[Refills()], progress=False)
+    assert (result.status, result.reason) == ("stopped", "The data ended after 7 of 20 iterations.")

@@ -83,6 +83,40 @@ def test_a_schedule_holds_a_scheduler(optimizer):
         Schedule(optimizer)
 
 
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda made: StepLR, "(type). It is the class: write StepLR(optimizers['main'], ...)."),
+        (
+            lambda made: {"scheduler": made, "interval": "step"},
+            "(str) under 'interval'. Write Schedule(scheduler, every='step' or 'epoch', monitor=",
+        ),
+        (
+            lambda made: {"a": {"scheduler": made}},
+            "(dict) under 'a'. Write Schedule(scheduler, every='step' or 'epoch', monitor='val/loss').",
+        ),
+        (lambda made: [made], "(list). Give each a name: {'first': scheduler, 'second': other}."),
+        (lambda made: made.optimizer, "got SGD. Return optimizers from configure_optimizers."),
+        (lambda made: lambda step: 1.0, "use torch.optim.lr_scheduler.LambdaLR(optimizers['main'], function)."),
+    ],
+)
+def test_what_other_libraries_return(optimizer, make, words):
+    with pytest.raises(ModuleError) as error:
+        Schedules(make(StepLR(optimizer, 1)), {"main": optimizer}, "Net")
+    assert words in str(error.value)
+
+
+def test_the_class_of_a_scheduler_in_a_schedule():
+    with pytest.raises(ModuleError, match=r"It is the class: write StepLR\(optimizers\['main'\], ...\)"):
+        Schedule(StepLR)
+
+
+@pytest.mark.parametrize(("monitor", "meant"), [("val_loss", "loss"), ("accuracy", "accuracy"), ("train/loss", "loss")])
+def test_the_full_name_is_suggested(optimizer, monitor, meant):
+    with pytest.raises(ModuleError, match=f"Did you mean 'val/{meant}'"):
+        Schedule(ReduceLROnPlateau(optimizer), monitor=monitor)
+
+
 def test_anything_else_is_refused(optimizer):
     for configured in (3, [StepLR(optimizer, 1)], {"a": optimizer}):
         with pytest.raises(ModuleError, match=r"Net.configure_schedulers should return nothing, a torch scheduler, a Schedule, or"):

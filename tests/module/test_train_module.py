@@ -52,7 +52,7 @@ def test_the_device_is_that_of_parameters_else_buffers_else_the_cpu(line):
     buffered.register_buffer("seen", torch.ones(1, device="meta"))
     assert buffered.device == torch.device("meta")
     assert Double().device == torch.device("cpu")
-    with pytest.raises(AttributeError):
+    with pytest.raises(ModuleError, match=r"Double assigns self.device = 'cpu', but device is what TrainModule provides"):
         buffered.device = "cpu"
 
 

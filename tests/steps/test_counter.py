@@ -58,3 +58,12 @@ def test_the_norm_of_the_last_clipped_step_is_kept():
     counter.note("a", StepReport(grad_norm=torch.tensor(3.0)))
     counter.note("a", STEPPED)
     assert counter.grad_norms["a"].item() == 3.0
+
+
+def test_skipped_steps_are_counted_too():
+    counter = StepCounter(["a"])
+    for report in (SKIPPED, STEPPED, StepReport(found_inf=torch.ones(())), StepReport(found_inf=torch.zeros(()))):
+        counter.note("a", report)
+    assert (counter.steps, counter.skipped) == ({"a": 1}, {"a": 1})
+    counter.settle()
+    assert (counter.steps, counter.skipped) == ({"a": 2}, {"a": 2})

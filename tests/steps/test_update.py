@@ -116,3 +116,23 @@ def test_gradients_from_before_this_object_are_kept_as_they_are(cpu, a, optimize
     resumed.backward((a * 4).sum(), 2, None)
     resumed.finish(None)
     assert a.item() == -3.0
+
+
+def test_gradients_that_somebody_else_clears_inside_a_window(update, a, optimizers):
+    for size in (3, 3):
+        update.open()
+        update.backward(a.sum(), size, None)
+        update.backward(a.sum(), size, None)
+        optimizers["a"].zero_grad()
+        with pytest.raises(StepError, match=r"were gone before it ended: training_step or a hook has called zero_grad\(\)"):
+            update.backward(a.sum(), size, None)
+
+
+def test_a_window_in_which_each_batch_uses_other_parameters(cpu, a, b, optimizers):
+    update = Update(cpu, optimizers, None, StepCounter(optimizers))
+    for first, second in ((a, b), (b, a)):
+        update.open()
+        update.backward(first.sum(), 2, None)
+        update.backward(second.sum(), 2, None)
+        update.finish(None)
+    assert (a.item(), b.item()) == (-1.0, -1.0)

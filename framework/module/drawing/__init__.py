@@ -1,0 +1,1 @@
+"""The loop that a run of `fit` is, as text: made from what is registered."""

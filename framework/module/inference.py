@@ -1,0 +1,134 @@
+"""The verbs that run a module without training it: evaluate and predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Never
+
+import torch
+from torch import nn
+
+from framework.backends.base import Backend
+from framework.backends.selector import select_backend, with_precision
+from framework.backends.tree import join_trees
+from framework.errors import ModuleError, StepError
+from framework.module.checks.shadowing import check_object
+from framework.module.checks.unknown_settings import refuse_unknown
+from framework.module.data_source import check_data
+from framework.module.declared import Declared
+from framework.module.evaluation import Evaluation
+from framework.module.place import advised
+from framework.module.prediction import predict_batches
+from framework.module.settings import whole
+from framework.tracebacks import folded
+
+_ARGUMENTS = ("accelerator", "precision", "limit_batches")
+
+
+class Inference(Declared):
+    """Evaluates and predicts. `TrainModule` is what to subclass."""
+
+    def evaluate(
+        self,
+        data: Any,
+        *,
+        accelerator: str | Backend | None = None,
+        precision: str | None = None,
+        limit_batches: int | None = None,
+        **unknown: Never,
+    ) -> dict[str, Any]:
+        """Runs `evaluation_step` over the data and returns the results by name, such as "test/accuracy".
+
+        Args:
+            data: batches.
+            accelerator: as in `fit`; None for that of the last `fit`, else "auto".
+            precision: as in `fit`.
+            limit_batches: batches to use, at most.
+
+        Raises:
+            FrameworkError: a mistake in the arguments, the module or the data.
+
+        Example:
+            >>> import torch
+            >>> from framework import TrainModule
+            >>> class Mean(TrainModule):
+            ...     def evaluation_step(self, batch):
+            ...         return {"mean": batch.mean()}
+            >>> Mean().evaluate([torch.tensor([1.0, 3.0])])
+            {'test/mean': 2.0}
+        """
+        with folded():
+            if unknown:
+                refuse_unknown(unknown, _ARGUMENTS, "evaluate")
+            check_object(self)
+            if not self.declares("evaluation_step"):
+                raise ModuleError(f"{type(self).__name__} has no evaluation_step, which evaluate needs. Define it in the class.")
+            limit = whole("limit_batches", limit_batches, optional=True)
+            batches = check_data(data, "data")
+            backend = self._backend_for(accelerator, precision)
+            backend.place(self)
+            with advised():
+                return Evaluation(self, backend, "test", seed=torch.initial_seed()).run(batches, limit)
+
+    def predict(
+        self,
+        data: Any,
+        *,
+        accelerator: str | Backend | None = None,
+        precision: str | None = None,
+        limit_batches: int | None = None,
+        **unknown: Never,
+    ) -> Any:
+        """Returns what `prediction_step` gives for all batches, on the CPU, joined along the first dimension.
+
+        Arguments as in `evaluate`. Random numbers follow from torch's seed, the same in each call; `seed_all` gives others.
+
+        Raises:
+            FrameworkError: a mistake in the arguments or the data.
+
+        Example:
+            >>> from framework import TrainModule
+            >>> class Double(TrainModule):
+            ...     def forward(self, x):
+            ...         return 2 * x
+            >>> import torch; Double().predict([torch.ones(2), torch.ones(1)])
+            tensor([2., 2., 2.])
+        """
+        with folded():
+            if unknown:
+                refuse_unknown(unknown, _ARGUMENTS, "predict")
+            outputs = list(self.predict_batches(data, accelerator=accelerator, precision=precision, limit_batches=limit_batches))
+            try:
+                return join_trees(outputs)
+            except (ValueError, RuntimeError, TypeError, LookupError) as error:
+                raise StepError(
+                    f"The predictions of {len(outputs)} batches cannot be joined along their first dimension: {error}. "
+                    "predict_batches yields them one by one."
+                ) from error
+
+    def predict_batches(
+        self,
+        data: Any,
+        *,
+        accelerator: str | Backend | None = None,
+        precision: str | None = None,
+        limit_batches: int | None = None,
+        **unknown: Never,
+    ) -> Iterator[Any]:
+        """Yields what `prediction_step` gives for each batch, on the CPU. Arguments and errors as in `predict`."""
+        with folded():
+            if unknown:
+                refuse_unknown(unknown, _ARGUMENTS, "predict_batches")
+            check_object(self)
+            if not self.declares("prediction_step") and getattr(self.forward, "__func__", None) is nn.Module.forward:
+                raise ModuleError(
+                    f"{type(self).__name__} has no forward and no prediction_step, one of which predict needs. Define "
+                    "forward(self, x) or prediction_step(self, batch)."
+                )
+            limit = whole("limit_batches", limit_batches, optional=True)
+            return predict_batches(self, check_data(data, "data"), self._backend_for(accelerator, precision), limit)
+
+    def _backend_for(self, accelerator: str | Backend | None, precision: str | None) -> Backend:
+        if accelerator is None and self._backend is not None:
+            return with_precision(self._backend, precision)
+        return select_backend("auto" if accelerator is None else accelerator, precision)

@@ -1,0 +1,1 @@
+"""NaN and infinity in a step: left out, or traced to where they began."""

@@ -1,0 +1,1 @@
+"""Where a run may stop, and what asks it to."""

@@ -1,0 +1,1 @@
+"""One batch of everything, measured, and everything put back."""

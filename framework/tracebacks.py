@@ -1,0 +1,93 @@
+"""The traceback that a user sees: their own frames, without those of the framework."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+
+from framework.errors import FrameworkError
+
+FULL = "FRAMEWORK_FULL_TRACEBACK"
+"""The environment variable that, set to 1, keeps every frame."""
+
+_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+class folded:  # noqa: N801  # used as a function is
+    """Leaves the framework's frames out of the traceback of an error that leaves the block, and of its causes.
+
+    What a user wrote stays, and so does all that it called. Where an error comes out of a library that the framework has called
+    itself, such as torch in the backward pass, the call stays as well; where the framework has raised another error than its own,
+    the two innermost frames.
+
+    To be entered in the function that a user calls. It is no decorator: that would add a frame between a warning and the user.
+
+    Example:
+        >>> import traceback
+        >>> from framework import TrainModule
+        >>> try:
+        ...     TrainModule().fit([], max_epochs=1)
+        ... except TypeError as error:
+        ...     [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        ['<module>']
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, Exception) and os.environ.get(FULL, "") in ("", "0"):
+            for each in _chain(error):
+                each.__traceback__ = _without_ours(each)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error and all those that a traceback shows with it."""
+    waiting, seen = [error], set()
+    while waiting:
+        each = waiting.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            waiting += [other for other in (each.__cause__, each.__context__) if other is not None]
+
+
+def _without_ours(error: BaseException) -> TracebackType | None:
+    entries: list[TracebackType] = []
+    entry = error.__traceback__
+    while entry is not None:
+        entries.append(entry)
+        entry = entry.tb_next
+    ours = [number for number, entry in enumerate(entries) if _is_ours(entry.tb_frame)]
+    if not ours:
+        return error.__traceback__
+    after = entries[ours[-1] + 1 :]
+    if any(_is_call(entry, "_utils", "reraise") for entry in after):  # of a worker, whose own traceback is the text of the error
+        after = []
+    kept = [entry for entry in entries[: ours[-1]] if _is_users(entry.tb_frame)]
+    if not isinstance(error, FrameworkError):
+        if entries[-1] is entries[ours[-1]]:
+            kept += [entries[number] for number in ours[-2:]]
+        elif after and not any(_is_users(entry.tb_frame) for entry in after):
+            kept.append(entries[ours[-1]])
+    kept += [entry for entry in after if not _is_call(entry, "nn.modules.module", "_wrapped_call_impl", "_call_impl")]
+    linked: TracebackType | None = None
+    for entry in reversed(kept):
+        linked = TracebackType(linked, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return linked
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "framework"
+
+
+def _is_call(entry: TracebackType, module: str, *functions: str) -> bool:
+    """Tells whether a frame is of a function of torch that only hands on."""
+    frame = entry.tb_frame
+    return frame.f_code.co_name in functions and frame.f_globals.get("__name__") == f"torch.{module}"
+
+
+def _is_users(frame: FrameType) -> bool:
+    return not _is_ours(frame) and not frame.f_code.co_filename.startswith((*_LIBRARIES, "<frozen "))
