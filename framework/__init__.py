@@ -4,8 +4,8 @@ Subclass `TrainModule`, write its steps, call `fit`. What is where, from the top
 
 ```
 module/      what a user declares, and how it becomes an engine with handlers
-handlers/    when things happen: progress, early stopping, averaged weights
-loggers/     where numbers go: metrics.jsonl
+handlers/    when things happen: progress, early stopping, averaged weights; and what is watched: rates, norms, times, memory
+loggers/     where numbers go: metrics.jsonl, CSV, TensorBoard, W&B, MLflow, trackio
 checkpoint/  how a run is written and read: atomic, verified, without pickle
 metrics/     running means and metrics
 engine/      the event loop, which knows nothing of models; on top of it deterministic and supervised engines
@@ -68,17 +68,37 @@ if TYPE_CHECKING:
         SettingError as SettingError,
         StepError as StepError,
     )
-    from framework.handlers import EMA as EMA, EarlyStopping as EarlyStopping, Progress as Progress
+    from framework.handlers import (
+        EMA as EMA,
+        DeviceMemory as DeviceMemory,
+        EarlyStopping as EarlyStopping,
+        LearningRates as LearningRates,
+        Norms as Norms,
+        Progress as Progress,
+        Timers as Timers,
+    )
+    from framework.loggers import (
+        CSVLogger as CSVLogger,
+        Logger as Logger,
+        MLflowLogger as MLflowLogger,
+        RunFacts as RunFacts,
+        TensorBoardLogger as TensorBoardLogger,
+        TrackioLogger as TrackioLogger,
+        WandbLogger as WandbLogger,
+    )
     from framework.metrics import MetricSet as MetricSet, Recorder as Recorder
     from framework.module import (
         FitResult as FitResult,
         Interrupted as Interrupted,
+        RangeTest as RangeTest,
         Schedule as Schedule,
         StepEvents as StepEvents,
         TrainModule as TrainModule,
+        find_lr as find_lr,
         not_a_hook as not_a_hook,
         on as on,
         verify_resume as verify_resume,
+        warmup_schedule as warmup_schedule,
     )
     from framework.seeding import seed_all as seed_all
 
@@ -89,10 +109,12 @@ _HOMES = {
     "AcceleratorError": "errors",
     "Apex": "backends",
     "Backend": "backends",
+    "CSVLogger": "loggers",
     "CallableEventWithFilter": "engine",
     "CheckpointError": "errors",
     "DataError": "errors",
     "DeterministicEngine": "engine",
+    "DeviceMemory": "handlers",
     "EMA": "handlers",
     "EarlyStopping": "handlers",
     "Engine": "engine",
@@ -102,26 +124,37 @@ _HOMES = {
     "FitResult": "module",
     "FrameworkError": "errors",
     "Interrupted": "module",
+    "LearningRates": "handlers",
+    "Logger": "loggers",
+    "MLflowLogger": "loggers",
     "MetricSet": "metrics",
     "ModuleError": "errors",
     "NonFiniteError": "errors",
+    "Norms": "handlers",
     "Plain": "backends",
     "Progress": "handlers",
+    "RangeTest": "module",
     "Recorder": "metrics",
     "Recording": "backends",
     "RemovableEventHandle": "engine",
     "ReproducibleBatchSampler": "engine",
     "ResumeError": "errors",
+    "RunFacts": "loggers",
     "Schedule": "module",
     "SettingError": "errors",
     "State": "engine",
     "StepError": "errors",
     "StepEvents": "module",
+    "TensorBoardLogger": "loggers",
+    "Timers": "handlers",
+    "TrackioLogger": "loggers",
     "TrainModule": "module",
+    "WandbLogger": "loggers",
     "XLA": "backends",
     "available_accelerators": "backends",
     "create_supervised_evaluator": "engine",
     "create_supervised_trainer": "engine",
+    "find_lr": "module",
     "keep_random_state": "engine",
     "not_a_hook": "module",
     "on": "module",
@@ -135,6 +168,7 @@ _HOMES = {
     "supervised_training_step_tpu": "engine",
     "update_dataloader": "engine",
     "verify_resume": "module",
+    "warmup_schedule": "module",
 }
 
 __all__ = sorted(_HOMES)

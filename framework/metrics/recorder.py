@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from math import inf
 from numbers import Real
 from time import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from framework.errors import StepError
+
+Gauge: TypeAlias = Callable[[int], Mapping[str, float]]
+"""Returns, told the iteration, what it reads there by name: nothing, one number or several."""
 
 
 class Point(NamedTuple):
@@ -111,6 +114,8 @@ class Recorder:
         self.series: dict[str, list[Point]] = {}
         self.latest: dict[str, float] = {}
         self._channels: dict[str, Channel] = {}
+        self._gauges: list[Gauge] = []
+        self._gauged_at: int | None = None  # the iteration
 
     def channel(self, name: str) -> Channel:
         """Returns the channel of a name, new or not."""
@@ -188,6 +193,19 @@ class Recorder:
         channel.values.append(kept)
         channel.weights.append(self.samples() if n is None else float(n))
 
+    def gauge(self, read: Gauge) -> None:
+        """Asks `read` for numbers at each point of the curves, which get one of each: a learning rate, the memory in use.
+
+        They are no part of `means` and `latest`, and so neither of the metrics of a run nor of its further course: they may depend
+        on the clock. A second call with the same function changes nothing.
+
+        Args:
+            read: is given the iteration, once for each that has a point, when all that was recorded is off the device; returns
+                numbers by name, without the stage.
+        """
+        if read not in self._gauges:
+            self._gauges.append(read)
+
     def read(self) -> dict[str, list[float]]:
         """Reads everything recorded since it was last called, off the device; no curve gets a point.
 
@@ -203,7 +221,7 @@ class Recorder:
             The new points, by full name.
 
         Raises:
-            StepError: a value is complex.
+            StepError: a value is complex, or a gauge gives a name that something else is recorded under.
         """
         self.read()
         now, points = time(), {}
@@ -213,6 +231,10 @@ class Recorder:
         if unreal := [name for name, mean in points.items() if isinstance(mean, complex)]:
             raise StepError(f"{unreal[0]} is complex, and only real numbers are recorded. Log its .real, .abs() or .angle().")
         self.latest.update(points)
+        if self._gauges and points and iteration != self._gauged_at:
+            self._gauged_at = iteration
+            for gauge in self._gauges:
+                self._add_read(points, gauge(iteration))
         for key, mean in points.items():
             self.series.setdefault(key, []).append(Point(iteration, mean, epoch, now))
         return points
@@ -236,7 +258,13 @@ class Recorder:
             for name, kept in self._channels.items()
         }
         reserved = sorted(self._reserved | self._taken_up)
-        return {"channels": channels, "returned": sorted(self._returned), "reserved": reserved, "latest": dict(self.latest)}
+        return {
+            "channels": channels,
+            "returned": sorted(self._returned),
+            "reserved": reserved,
+            "latest": dict(self.latest),
+            "gauged_at": self._gauged_at,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up what `state_dict` returned."""
@@ -247,3 +275,14 @@ class Recorder:
         self._returned.update(state["returned"])
         self._taken_up.update(state["reserved"])
         self.latest.update(state["latest"])
+        self._gauged_at = state.get("gauged_at")
+
+    def _add_read(self, points: dict[str, float], read: Mapping[str, float]) -> None:
+        for name, value in read.items():
+            key = f"{self.stage}/{name}"
+            if key in points or name in self._channels:
+                raise StepError(
+                    f"{key} is recorded twice: by a gauge, as handlers such as LearningRates have one, and by something else. "
+                    "Rename what is logged, or leave one of two such handlers out."
+                )
+            points[key] = float(value)

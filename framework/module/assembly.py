@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import proxy
 
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -56,6 +57,8 @@ def assemble(
     settings: FitSettings,
     seed: int,
     planned: FitSettings | None = None,
+    *,
+    scheduled: bool = True,
 ) -> Assembled:
     """Places the module, makes its optimizers and schedules, and puts everything together that one run needs.
 
@@ -65,13 +68,15 @@ def assemble(
         train, val: batches; those for evaluation by stage.
         seed: of the run.
         planned: with the limits that the schedules are made for; None for those of `settings`.
+        scheduled: with the module's schedules; else nothing changes the learning rates.
     """
     planned = planned or settings
     replaced = backend.place(module)
     optimizers = configured_optimizers(module)
     backend.adopt(module, optimizers, replaced)
     length = _epoch_length(train, settings)
-    schedules = _schedules(module, optimizers, _total_steps(planned, _epoch_length(train, planned)))
+    total_steps = _total_steps(planned, _epoch_length(train, planned))
+    schedules = _schedules(module, optimizers, total_steps) if scheduled else Schedules(None, optimizers, type(module).__name__)
     if schedules.monitored and not val:
         monitor = schedules.monitored[0][1]
         raise DataError(f"Schedule(monitor={monitor!r}) needs val_data, without which it would never step. Give val_data to fit.")
@@ -92,6 +97,7 @@ def assemble(
     state.stage = "train"
     state.module = module
     state.seed = seed
+    state.recorder = proxy(recorder)  # which looks into the state for the samples of a batch: they would hold each other
     state.optimizers = optimizers
     state.optimizer_steps = counter.steps
     state.grad_norms = counter.grad_norms

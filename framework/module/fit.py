@@ -22,6 +22,7 @@ from framework.metrics.direction import direction
 from framework.module.assembly import Assembled, assemble
 from framework.module.checks.at_begin import check_module, check_train_data, check_val_data, training_alone
 from framework.module.evaluation import logging_to, named_if_empty, raise_taken, restore_modes
+from framework.module.loggers import Loggers, begin_fit
 from framework.module.place import advised, batch_of, note_place, surroundings
 from framework.module.registration import register
 from framework.module.result import FitResult
@@ -53,9 +54,7 @@ def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettin
     backend = select_backend(settings.accelerator, settings.precision)
     modes = {part: part.training for part in module.modules()}
     signals = StopSignals(requeue=settings.run_dir is not None and not settings.dry_run and in_job())
-    with ExitStack() as stack:
-        stack.enter_context(advised())
-        stack.enter_context(training_alone(module))
+    with advised(), training_alone(module), ExitStack() as stack:
         stack.callback(restore_modes, modes)
         folder, past, rehearsal = None, None, None
         if settings.dry_run:
@@ -72,7 +71,9 @@ def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettin
             seed_all(settings.seed)
         stack.enter_context(_deterministic(settings.deterministic))
         stack.enter_context(signals)
-        result = _train(module, backend, train, val, settings, signals, folder, past, rehearsal)
+        loggers = stack.enter_context(Loggers(() if settings.dry_run else settings.loggers))
+        result = _train(module, backend, train, val, settings, signals, folder, past, rehearsal, loggers)
+        loggers.close(result.status, result.reason)
     if rehearsal is not None:
         result = rehearsal.tell(result)
     if signals.asked is None:
@@ -90,6 +91,7 @@ def _train(
     folder: RunFolder | None,
     past: Past | None,
     rehearsal: DryRun | None,
+    loggers: Loggers,
 ) -> FitResult:
     seed = past.seed if past is not None else torch.initial_seed() if settings.seed is None else settings.seed
     planned = settings
@@ -117,6 +119,7 @@ def _train(
             stack.enter_context(_watched(settings.hang_timeout_s, assembled, boundary, saver))
         note_place(engine, partial(_describe, boundary=boundary, backend=backend, folder=folder))
         register(engine, run, module, settings, saver, boundary, past)
+        run.sinks = begin_fit(loggers, module, settings, seed, run.curves, past)
         if rehearsal is not None:
             rehearsal.attach(assembled)
         stack.enter_context(named_if_empty("train_data", train, run.data))

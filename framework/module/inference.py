@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Never
 
 import torch
@@ -12,17 +12,21 @@ from framework.backends.base import Backend
 from framework.backends.selector import select_backend, with_precision
 from framework.backends.tree import join_trees
 from framework.errors import ModuleError, StepError
+from framework.loggers.base import Logger
+from framework.module.checks.logger_list import check_loggers
 from framework.module.checks.shadowing import check_object
 from framework.module.checks.unknown_settings import refuse_unknown
 from framework.module.data_source import check_data
 from framework.module.declared import Declared
 from framework.module.evaluation import Evaluation
+from framework.module.loggers import Loggers, facts_of
 from framework.module.place import advised
 from framework.module.prediction import predict_batches
 from framework.module.settings import whole
 from framework.tracebacks import folded
 
 _ARGUMENTS = ("accelerator", "precision", "limit_batches")
+_OF_EVALUATE = (*_ARGUMENTS, "loggers")
 
 
 class Inference(Declared):
@@ -35,6 +39,7 @@ class Inference(Declared):
         accelerator: str | Backend | None = None,
         precision: str | None = None,
         limit_batches: int | None = None,
+        loggers: Sequence[Logger] = (),
         **unknown: Never,
     ) -> dict[str, Any]:
         """Runs `evaluation_step` over the data and returns the results by name, such as "test/accuracy".
@@ -44,6 +49,7 @@ class Inference(Declared):
             accelerator: as in `fit`; None for that of the last `fit`, else "auto".
             precision: as in `fit`.
             limit_batches: batches to use, at most.
+            loggers: as in `fit`; each gets one row. Those that a `fit` has had add it to that run.
 
         Raises:
             FrameworkError: a mistake in the arguments, the module or the data.
@@ -59,16 +65,23 @@ class Inference(Declared):
         """
         with folded():
             if unknown:
-                refuse_unknown(unknown, _ARGUMENTS, "evaluate")
+                refuse_unknown(unknown, _OF_EVALUATE, "evaluate")
             check_object(self)
             if not self.declares("evaluation_step"):
                 raise ModuleError(f"{type(self).__name__} has no evaluation_step, which evaluate needs. Define it in the class.")
             limit = whole("limit_batches", limit_batches, optional=True)
+            check_loggers(loggers)
             batches = check_data(data, "data")
             backend = self._backend_for(accelerator, precision)
             backend.place(self)
-            with advised():
-                return Evaluation(self, backend, "test", seed=torch.initial_seed()).run(batches, limit)
+            seed, settings = torch.initial_seed(), {"accelerator": accelerator, "precision": precision, "limit_batches": limit}
+            with advised(), Loggers(loggers) as told:
+                if loggers:
+                    told.begin(facts_of("evaluate", self, settings, seed))
+                results = Evaluation(self, backend, "test", seed=seed).run(batches, limit)
+                told.row(results)
+                told.close("completed", "The evaluation is over.")
+            return results
 
     def predict(
         self,

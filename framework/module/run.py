@@ -15,6 +15,7 @@ from framework.module.adapter import Parts
 from framework.module.checks.data_end import no_batch, too_few
 from framework.module.data_source import Limited, given_data, is_one_shot
 from framework.module.evaluation import Evaluation, EvaluationDropped
+from framework.module.loggers import Loggers
 from framework.module.loss import refuse_non_finite
 from framework.module.result import FitResult
 from framework.module.schedules import Schedules
@@ -35,7 +36,8 @@ class Run:
         parts: those that train.
         history: one row an epoch or validation.
         epoch_length: batches an epoch, None where the data does not know.
-        curves: the file that points and rows are written to, None for none.
+        curves: the file that points and rows are read from when the run goes on, None for none.
+        sinks: what points and rows are written to.
         epoch_start: the iteration after which the epoch has begun.
         summarised_at: the iteration at which an epoch was summarised last.
         stop: why the run was interrupted, where nobody called `interrupt`.
@@ -45,6 +47,7 @@ class Run:
 
     parts: Parts
     curves: MetricsFile | None = None
+    sinks: Sequence[MetricsFile | Loggers] = ()
     stop: str | None = None
     dropped = False
     restarting = False
@@ -218,7 +221,7 @@ class Run:
         """Returns how the run ended, without holding the engine, the data or a batch."""
         state = engine.state
         status, reason = self._ended or self._ending(engine)
-        state.batch = state.output = state.dataloader = state.module = None
+        state.batch = state.output = state.dataloader = state.module = state.recorder = None
         return FitResult(status, reason, state, dict(state.metrics), self.history, self.recorder.series)
 
     def state_dict(self) -> dict[str, Any]:
@@ -258,8 +261,10 @@ class Run:
     def _read(self, iteration: int, epoch: int) -> None:
         self._check(epoch)
         points = self.recorder.flush(iteration, epoch)
-        if self.curves is not None and points:
-            self.curves.points(iteration, epoch, time(), points)
+        if points:
+            now = time()
+            for sink in self.sinks:
+                sink.points(iteration, epoch, now, points)
 
     def _check(self, epoch: int) -> None:
         self.parts.step.counter.settle()
@@ -283,17 +288,13 @@ class Run:
 
     def _open_row(self, engine: Engine) -> None:
         state = engine.state
-        self._row = {
-            "epoch": state.epoch,
-            "iteration": state.iteration,
-            "time_s": perf_counter() - self._epoch_began,
-            **self.recorder.means(),
-        }
+        time_s = perf_counter() - self._epoch_began
+        self._row = {"epoch": state.epoch, "iteration": state.iteration, "time_s": time_s, **self.recorder.means()}
 
     def _close_row(self, values: dict[str, Any]) -> None:
         assert self._row is not None
         self._row.update(values)
         self.history.append(self._row)
-        if self.curves is not None:
-            self.curves.row(self._row)
+        for sink in self.sinks:
+            sink.row(self._row)
         self._row = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from math import inf, isfinite
 from numbers import Integral, Real
@@ -15,6 +15,8 @@ from typing import Any
 from framework.backends.base import Backend
 from framework.engine.events import EventLike, EventsList
 from framework.errors import SettingError
+from framework.loggers.base import Logger
+from framework.module.checks.logger_list import check_loggers
 
 DATA_ORDERS = ("batch", "sample", "loader")
 NAN = ("stop", "skip", "ignore")
@@ -67,6 +69,7 @@ class FitSettings:
     dry_run: bool
     data_order: str
     handlers: Sequence[Any]
+    loggers: Sequence[Logger]
     progress: bool
     run_dir: str | PathLike[str] | None
     resume: str | PathLike[str]
@@ -123,9 +126,14 @@ class FitSettings:
             lone = any(name.startswith("on_") for name in dir(self.handlers))
             hint = " Put it in a list: handlers=[...]." if lone else ""
             raise SettingError(f"handlers should be a list of objects with on_<event> methods, got {self.handlers!r}.{hint}")
+        check_loggers(self.loggers)
 
     def _take(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # a number of numpy as one of Python
+
+    def as_given(self) -> dict[str, Any]:
+        """Returns the settings by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def compile_options(self) -> Mapping[str, Any] | None:

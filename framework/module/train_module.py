@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Never
 
 from framework.backends.base import Backend
 from framework.engine.events import EventEnum, EventLike
+from framework.loggers.base import Logger
 from framework.module.checks.declarations import check_declarations
 from framework.module.checks.unknown_settings import SETTINGS, refuse_unknown
 from framework.module.drawing.show_loop import draw_loop
@@ -89,6 +90,7 @@ class TrainModule(Inference):
         dry_run: bool = False,
         data_order: str = "batch",
         handlers: Sequence[Any] = (),
+        loggers: Sequence[Logger] = (),
         progress: bool = True,
         run_dir: str | PathLike[str] | None = None,
         resume: str | PathLike[str] = "auto",
@@ -137,6 +139,8 @@ class TrainModule(Inference):
                 of the sample, so the batch size does not matter; "loader": the loader is left as it is.
             handlers: objects with `on_<event>` methods; they run before the module's own hooks, in this order. What has
                 `state_dict` and `load_state_dict` is saved with the run.
+            loggers: get every point of the curves, and a row an epoch or validation: `CSVLogger`, `TensorBoardLogger`,
+                `WandbLogger`, `MLflowLogger`, `TrackioLogger`, or your own `Logger`. One that fails is left out, with a warning.
             progress: shows a bar, or lines where the output is no terminal.
             run_dir: folder of the run: checkpoints and metrics.jsonl. None writes no file.
             resume: "auto" goes on with the run in `run_dir` if there is one; "never" refuses a folder that holds a run; "must"
@@ -185,6 +189,7 @@ class TrainModule(Inference):
                 dry_run=dry_run,
                 data_order=data_order,
                 handlers=handlers,
+                loggers=loggers,
                 progress=progress,
                 run_dir=run_dir,
                 resume=resume,

@@ -3,7 +3,7 @@
 import torch
 from mistakes import Net, batches, mistake, watch
 
-from framework import AcceleratorError, CheckpointError, Events, ModuleError, ResumeError, SettingError
+from framework import AcceleratorError, CheckpointError, CSVLogger, Events, ModuleError, ResumeError, SettingError
 from framework.handlers import EMA, EarlyStopping
 
 
@@ -272,3 +272,28 @@ def no_patience(run_dir):
 @mistake(SettingError, "clip_norm", "a number above 0")
 def clip_as_a_tensor(run_dir):
     watch(Net()).fit(batches(), max_epochs=1, clip_norm=torch.tensor([1.0, 2.0]), run_dir=run_dir)
+
+
+@mistake(SettingError, "loggers should be a list of loggers", "'tensorboard'", "TensorBoardLogger", "one of your own")
+def logger_by_its_name(run_dir):
+    watch(Net()).fit(batches(), max_epochs=1, loggers="tensorboard", run_dir=run_dir)
+
+
+@mistake(SettingError, "got the class CSVLogger", "Write CSVLogger(...)")
+def logger_class(run_dir):
+    watch(Net()).fit(batches(), max_epochs=1, loggers=[CSVLogger], run_dir=run_dir)
+
+
+@mistake(SettingError, "which has no begin, points, row", "inherit from framework.Logger")
+def writer_as_a_logger(run_dir):
+    class SummaryWriter:
+        def add_scalar(self, tag, value, step): ...
+
+        def close(self): ...
+
+    watch(Net()).fit(batches(), max_epochs=1, loggers=[SummaryWriter()], run_dir=run_dir)
+
+
+@mistake(SettingError, "fit has no setting 'logger'", "Use loggers, such as loggers=[TensorBoardLogger()]")
+def logger_of_lightning(run_dir):
+    watch(Net()).fit(batches(), max_epochs=1, logger=True, run_dir=run_dir)

@@ -31,6 +31,7 @@ def trainer(line):
             "debug": False,
             "dry_run": False,
             "handlers": (),
+            "loggers": (),
             "data_order": "batch",
             "deterministic": False,
             "progress": False,

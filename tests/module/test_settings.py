@@ -29,6 +29,7 @@ DEFAULTS = {
     "dry_run": False,
     "data_order": "batch",
     "handlers": (),
+    "loggers": (),
     "progress": True,
     "run_dir": None,
     "resume": "auto",

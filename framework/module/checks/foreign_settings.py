@@ -12,9 +12,10 @@ _DEVICES = "A run uses one device: accelerator='cuda:1' picks it."
 _LOADER = "It belongs to the DataLoader, which fit takes as train_data and val_data."
 _OPTIMIZER = "It belongs to the optimizer, which configure_optimizers returns."
 _SCHEDULER = "It belongs to the schedulers, which configure_schedulers returns."
+_WARMUP = "Return warmup_schedule(optimizers['main'], total_steps, warmup=...) from configure_schedulers."
 _METRICS = "It belongs to the module: configure_metrics returns metrics by name."
 _HANDLERS = "Use handlers: objects with on_<event> methods."
-_LOGGER = "With run_dir, curves and metrics are written to metrics.jsonl there; a handler may hand them to another logger."
+_LOGGER = "Use loggers, such as loggers=[TensorBoardLogger()]; with run_dir metrics.jsonl is written in any case."
 _RUN_DIR = "Use run_dir, the folder of the run."
 _RESUME = "Use run_dir: fit goes on with the run there; or resume, the path of a run or a checkpoint to start from."
 _PRECISION = "Use precision: 'fp32', 'bf16' or 'fp16'."
@@ -27,7 +28,7 @@ _LIMIT = "Use limit_batches, a whole number of batches."
 FOREIGN_SETTINGS: dict[str, str] = {
     # Lightning
     "accumulate_grad_batches": _ACCUMULATE,
-    "auto_lr_find": "Nothing finds a learning rate; give it to the optimizer in configure_optimizers.",
+    "auto_lr_find": "Call find_lr(model, train_data) before fit; it suggests a rate for configure_optimizers.",
     "auto_select_gpus": _DEVICES,
     "benchmark": "Set torch.backends.cudnn.benchmark before fit.",
     "callbacks": _HANDLERS,
@@ -67,7 +68,7 @@ FOREIGN_SETTINGS: dict[str, str] = {
     "strategy": _DEVICES,
     "sync_batchnorm": _DEVICES,
     "tpu_cores": "Use accelerator='tpu'.",
-    "track_grad_norm": "A hook on_optimizer_step_completed finds the norms in engine.state.grad_norms, with clip_norm given.",
+    "track_grad_norm": "Use handlers=[Norms()].",
     "train_dataloader": _TRAIN_DATA,
     "train_dataloaders": _TRAIN_DATA,
     "use_distributed_sampler": "Use data_order='loader' to leave the loader as it is.",
@@ -112,8 +113,8 @@ FOREIGN_SETTINGS: dict[str, str] = {
     "train_loader": _TRAIN_DATA,
     "train_dataset": "Use train_data, the first argument: DataLoader(dataset, batch_size=32, shuffle=True).",
     "use_cpu": "Use accelerator='cpu'.",
-    "warmup_ratio": _SCHEDULER,
-    "warmup_steps": _SCHEDULER,
+    "warmup_ratio": _WARMUP,
+    "warmup_steps": _WARMUP,
     # Keras, fastai and what is guessed
     "amp": "Use accelerator='amp'.",
     "batch_size": _LOADER,
@@ -172,6 +173,7 @@ FOREIGN_ARGUMENTS: dict[str, str] = {
     "limit_test_batches": _LIMIT,
     "limit_train_batches": _LIMIT,
     "limit_val_batches": _LIMIT,
+    "logger": "Use loggers, of evaluate: loggers=[CSVLogger()].",
     "metrics": _METRICS,
     "num_workers": "It belongs to the DataLoader, which is the first argument.",
     "steps": _LIMIT,

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from framework.module.train_module import TrainModule
 
 FREE = {
-    *("max_epochs", "max_iters", "max_time_s", "log_every", "accelerator", "compile", "handlers", "progress", "run_dir", "resume"),
+    *(
+        "max_epochs",
+        "max_iters",
+        "max_time_s",
+        "log_every",
+        "accelerator",
+        "compile",
+        "handlers",
+        "loggers",
+        "progress",
+        "run_dir",
+        "resume",
+    ),
     *("allow_changes", "save_every", "save_every_s", "async_save", "keep", "hang_timeout_s", "seed", "debug", "dry_run"),
 }
 """Settings that may change whenever a run goes on. The seed is compared apart: None then means that of the run."""

@@ -42,6 +42,12 @@ class Past:
         return after
 
     @property
+    def iteration(self) -> int:
+        """The iteration from which the run goes on."""
+        iteration: int = self.parts["run"]["progress"]["iteration"]
+        return iteration
+
+    @property
     def seed(self) -> int:
         """The seed of the run."""
         seed: int = self.parts["run"]["seed"]

@@ -52,7 +52,7 @@ def verify_resume(
         train_data, val_data: as for `fit`.
         steps: batches to train on.
         stop_after: the batch to stop after; 0 for half of them.
-        **settings: of `fit`, but limits and those of the run folder.
+        **settings: of `fit`, but limits and those of the run folder; `loggers` are told nothing.
 
     Returns:
         A sentence that says what was compared.
@@ -83,6 +83,7 @@ def verify_resume(
         _refuse_what_cannot_be_checked(train_data, settings)
         stop, seed = stop_after or steps // 2, settings.pop("seed", None)
         handlers = settings.pop("handlers", ())
+        settings.pop("loggers", None)  # there are no runs to tell of
         common = {"max_iters": steps, "progress": False, **settings}
         data = [train_data, *(val_data.values() if isinstance(val_data, Mapping) else (val_data,))]
         put_back = [each for one in data for each in _places(one)]

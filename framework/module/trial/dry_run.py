@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from copy import deepcopy
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import torch
-
 from framework.backends.base import Backend
 from framework.checkpoint.folder import prepare_save
-from framework.data.base import Ordered
 from framework.errors import DataError
 from framework.module.assembly import Assembled
 from framework.module.data_source import is_one_shot
@@ -21,9 +17,8 @@ from framework.module.result import FitResult
 from framework.module.resuming.snapshot import stateful
 from framework.module.settings import FitSettings
 from framework.module.trial.measurement import Meter
-from framework.module.trial.put_back import PutBack, generator_state
 from framework.module.trial.summary import layer_rows, measure_sizes, summary
-from framework.seeding import random_state, set_random_state
+from framework.module.trial.without_trace import without_trace
 
 if TYPE_CHECKING:
     from framework.module.train_module import TrainModule
@@ -90,18 +85,8 @@ class DryRun:
             _refuse_one_shot(each)
 
     def __enter__(self) -> Self:
-        if self._backend.device.type == "cuda":
-            torch.cuda.init()  # type: ignore[no-untyped-call]  # its random stream is among those put back
-        self._open.callback(set_random_state, random_state())
-        kept = PutBack(self._backend.device)
-        self._open.callback(kept.put_back)
-        kept.remember(self._module)
-        kept.remember(self._backend)
-        for handler in stateful(self.planned.handlers).values():
-            kept.remember_state(handler)
-        for each in self._data:
-            for part in _parts_of(each):
-                self._open.callback(_in_place(part))
+        handlers = stateful(self.planned.handlers).values()
+        self._open.enter_context(without_trace(self._module, self._backend, self._data, handlers))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -154,26 +139,3 @@ def _refuse_one_shot(data: Any) -> None:
             f"dry_run=True would take the first batch out of this {type(data).__name__}, which gives its batches only once, so "
             "that the run would lack it. Give a function that makes it, a list or a DataLoader; or leave dry_run out."
         )
-
-
-def _parts_of(data: Any) -> Iterator[Any]:
-    """Yields data and what of a loader may draw random numbers."""
-    given = data.given if isinstance(data, Ordered) else data
-    batching = getattr(given, "batch_sampler", None)
-    parts = (given, getattr(given, "sampler", None), batching, getattr(batching, "sampler", None), getattr(given, "dataset", None))
-    yield from {id(part): part for part in parts if part is not None}.values()
-
-
-def _in_place(part: Any) -> Any:
-    """Returns what puts one part of the data back: by its own state, and the generators among its attributes."""
-    undo = [generator_state(value) for value in getattr(part, "__dict__", {}).values()]
-    if hasattr(part, "state_dict") and hasattr(part, "load_state_dict"):
-        state = deepcopy(part.state_dict())
-        undo.append(lambda: part.load_state_dict(state))
-
-    def put_back() -> None:
-        for each in undo:
-            if each is not None:
-                each()
-
-    return put_back

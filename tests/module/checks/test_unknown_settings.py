@@ -46,10 +46,11 @@ def test_each_of_several_is_named(line, batches):
         ("max_epochs", "It is one of fit."),
         ("limit_test_batches", "Use limit_batches, a whole number of batches."),
         ("acelerator", "Did you mean accelerator?"),
-        ("zork", "It has accelerator, precision, limit_batches."),
+        ("zork", "It has accelerator, precision, limit_batches{}."),
     ],
 )
 def test_the_other_verbs_do_so_too(line, batches, verb, name, remedy):
+    remedy = remedy.format(", loggers" if verb == "evaluate" else "")
     assert refusal(getattr(line(), verb), batches, **{name: 3}) == f"{verb} has no setting {name!r}. {remedy}"
 
 
@@ -58,7 +59,8 @@ def test_the_settings_are_the_arguments_of_fit(line):
     assert set(SETTINGS) == {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
     for verb in (line.evaluate, line.predict, line.predict_batches):
         parameters = inspect.signature(verb).parameters.values()
-        assert [each.name for each in parameters if each.kind is each.KEYWORD_ONLY] == ["accelerator", "precision", "limit_batches"]
+        known = ["accelerator", "precision", "limit_batches", *(["loggers"] if verb.__name__ == "evaluate" else [])]
+        assert [each.name for each in parameters if each.kind is each.KEYWORD_ONLY] == known
 
 
 def test_another_verb_may_be_named():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from framework import Events, ResumeError, TrainModule
+from framework import CSVLogger, Events, ResumeError, TrainModule
 from framework.module.resuming.comparison import FREE, describe_run, refuse_changes, refuse_other_seed
 from framework.module.schedules import Schedule, Schedules
 from framework.module.settings import FitSettings
@@ -68,6 +68,7 @@ FREELY = {
     "accelerator": "cpu",
     "compile": True,
     "handlers": [object()],
+    "loggers": [CSVLogger()],
     "progress": False,
     "run_dir": "other",
     "resume": "must",

@@ -125,7 +125,7 @@ def test_each_state_and_each_resume(folder, state, auto, never, must, resume):
 def test_what_a_run_goes_on_from(folder):
     interrupted(folder)
     past = open_past(folder, settings())
-    assert past.after == Events.ITERATION_COMPLETED
+    assert (past.after, past.iteration) == (Events.ITERATION_COMPLETED, 5)
     assert set(past.parts) == {"model", "optimizer", "handlers", "run"}
     assert tell(past) == f"Going on from iteration 5 (epoch 3): {folder.path / 'checkpoints' / 'step-00000005'}"
 
