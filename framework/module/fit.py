@@ -31,7 +31,6 @@ from framework.module.resuming.past import LIMITS, Past, open_past, tell
 from framework.module.resuming.run_folder import RunFolder
 from framework.module.resuming.saver import Saver
 from framework.module.resuming.snapshot import Snapshots, load_handlers, stateful
-from framework.module.run import Run
 from framework.module.settings import FitSettings
 from framework.module.step_events import fire_closed
 from framework.module.stopping.boundary import Boundary
@@ -102,9 +101,9 @@ def _train(
     with ExitStack() as stack:
         for each in assembled.sources:
             stack.callback(each.close)
-        stack.callback(_untie, run, signals)
+        stack.callback(_untie, assembled, signals)
         stack.enter_context(logging_to(module, run.recorder))
-        stack.callback(fire_closed, engine)
+        stack.push(lambda kind, error, trace: fire_closed(engine, error))
         if folder is not None:
             run.curves = folder.curves
             saver = _make_saver(module, backend, assembled, settings, folder, past, seed)
@@ -116,7 +115,7 @@ def _train(
         if settings.hang_timeout_s is not None:
             stack.enter_context(_watched(settings.hang_timeout_s, assembled, boundary, saver))
         note_place(engine, partial(_describe, boundary=boundary, backend=backend, folder=folder))
-        register(engine, run, module, settings, saver, boundary, past)
+        register(engine, run, module, settings, saver, boundary, past, assembled.length)
         if rehearsal is not None:
             rehearsal.attach(assembled)
         stack.enter_context(named_if_empty("train_data", train, run.data))
@@ -159,10 +158,13 @@ def _make_saver(
     return Saver(folder, snapshots, run, settings, facts, now)
 
 
-def _untie(run: Run, signals: StopSignals) -> None:
-    """Lets go of what holds each other, so that all of it is freed at once."""
+def _untie(assembled: Assembled, signals: StopSignals) -> None:
+    """Lets go of what holds each other, so that all of it is freed at once: engine, module, optimizers."""
+    run, source = assembled.run, assembled.source
     signals.on_first = run.on_validate = None
     run.evaluations = ()
+    if source is not None:
+        source.clock = None
 
 
 @contextmanager
