@@ -54,19 +54,13 @@ class GPT(TrainModule):
         """Returns for each of x: (batch, length) how likely each character is to follow: (batch, length, characters), logits."""
         return self.guess(self.blocks(self.character(x) + self.place.weight[: x.shape[1]]))
 
-    def summed_loss(self, batch) -> tuple[torch.Tensor, int]:
-        """Returns the loss, summed over the characters of a batch, and their number."""
+    def training_step(self, batch):
         x, following = batch
         loss = F.cross_entropy(self(x).flatten(0, 1), following.flatten(), ignore_index=NOTHING, reduction="sum")
-        return loss, (following != NOTHING).sum().item()
-
-    def training_step(self, batch):
-        loss, count = self.summed_loss(batch)
-        return {"loss": loss, "n": count}  # with `accumulate`, all sums are divided by all counts
+        return {"loss": loss, "n": (following != NOTHING).sum().item()}  # a sum over n: with `accumulate`, all sums by all n
 
     def evaluation_step(self, batch):
-        loss, count = self.summed_loss(batch)
-        self.log("loss", loss / count, n=count)  # a mean, weighted by its count
+        return self.training_step(batch)
 
     def prediction_step(self, text):  # what `predict` runs: goes on with text: (batch, length)
         while text.shape[1] < 200:

@@ -1,9 +1,11 @@
-"""Random numbers: seeding them all, and keeping a stream as it was."""
+"""Random numbers: seeding them all, keeping a stream as it was, and algorithms that give the same bits each time."""
 
 from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -131,3 +133,20 @@ class RandomStream:
     def __exit__(self, *exception: object) -> None:
         self._own = random_state()
         set_random_state(self._outer)
+
+
+@contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """Makes torch choose deterministic algorithms while the block runs."""
+    if not wanted:
+        yield
+        return
+    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark

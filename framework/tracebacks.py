@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from collections.abc import Iterator
 from types import FrameType, TracebackType
@@ -12,7 +13,9 @@ from framework.errors import FrameworkError
 FULL = "FRAMEWORK_FULL_TRACEBACK"
 """The environment variable that, set to 1, keeps every frame."""
 
-_LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_STANDARD = tuple({*(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")), "<frozen "})
+_LIBRARIES = ("apex", "numpy", "torch", "torch_tpu", "torch_xla", "torchmetrics", "tqdm")
+"""What the framework itself calls. Any other package may be the user's, who may have installed it beside these."""
 
 
 class folded:  # noqa: N801  # used as a function is
@@ -38,9 +41,20 @@ class folded:  # noqa: N801  # used as a function is
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, Exception) and os.environ.get(FULL, "") in ("", "0"):
+        if isinstance(error, Exception) and folds():
             for each in _chain(error):
-                each.__traceback__ = _without_ours(each)
+                BaseException.with_traceback(each, _without_ours(each))  # also of a class that refuses to be assigned to
+
+
+def folds() -> bool:
+    """Tells whether frames are left out; the environment says so anew each time.
+
+    Example:
+        >>> from framework.tracebacks import folds
+        >>> folds()
+        True
+    """
+    return os.environ.get(FULL, "") in ("", "0")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -52,6 +66,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             seen.add(id(each))
             yield each
             waiting += [other for other in (each.__cause__, each.__context__) if other is not None]
+            if isinstance(each, BaseExceptionGroup):
+                waiting += each.exceptions
 
 
 def _without_ours(error: BaseException) -> TracebackType | None:
@@ -80,7 +96,7 @@ def _without_ours(error: BaseException) -> TracebackType | None:
 
 
 def _is_ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] == "framework"
+    return _package_of(frame) == "framework"
 
 
 def _is_call(entry: TracebackType, module: str, *functions: str) -> bool:
@@ -90,4 +106,10 @@ def _is_call(entry: TracebackType, module: str, *functions: str) -> bool:
 
 
 def _is_users(frame: FrameType) -> bool:
-    return not _is_ours(frame) and not frame.f_code.co_filename.startswith((*_LIBRARIES, "<frozen "))
+    package = _package_of(frame)
+    standard = package in sys.stdlib_module_names and frame.f_code.co_filename.startswith(_STANDARD)
+    return not (_is_ours(frame) or standard or package in _LIBRARIES)
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]

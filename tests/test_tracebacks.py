@@ -3,6 +3,7 @@
 import linecache
 import subprocess
 import sys
+import sysconfig
 import traceback
 
 import pytest
@@ -30,6 +31,11 @@ def caught(kind, call, *arguments):
         call(*arguments)
     return info.value
 
+
+CALLS_ALONE = """
+def call(function):
+    return function()
+"""
 
 CALLS = """
 def inside(function):
@@ -100,6 +106,53 @@ def call(function):
     error = caught(ModuleError, ours(source, ModuleError=ModuleError), user_raises)
     assert frames(error) == ["caught"]
     assert frames(error.__cause__) == ["user_raises"]
+
+
+def test_the_errors_of_a_group_are_folded_as_well():
+    def refused():
+        ours(CALLS_ALONE)(user_raises)
+
+    def user_gathers():
+        with pytest.raises(OSError, match="user's") as info:
+            refused()
+        raise ExceptionGroup("several", [info.value])
+
+    group = caught(ExceptionGroup, ours(CALLS), user_gathers)
+    assert frames(group) == ["caught", "user_gathers"]
+    assert frames(group.exceptions[0]) == ["user_gathers", "refused", "user_raises"]
+
+
+def pretended(name, filename, source, **names):
+    """Makes the function `call` out of its source, as if it stood in a file of a package."""
+    space = {"__name__": name, **names}
+    exec(compile(source, filename, "exec"), space)
+    return space["call"]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "kept"),
+    [
+        ("mine.steps", "purelib", True),
+        ("torchmetrics.metric", "purelib", False),
+        ("code", "stdlib", False),
+        ("code", "scripts", True),
+    ],
+)
+def test_a_users_package_may_be_installed_beside_the_libraries(name, folder, kept):
+    refuse = ours("def call():\n    raise ModuleError('no')", ModuleError=ModuleError)
+    asks = pretended(name, f"{sysconfig.get_path(folder)}/asks.py", "def call():\n    refuse()", refuse=refuse)
+    assert frames(caught(ModuleError, ours(CALLS), asks)) == ["caught", "call"][: 1 + kept]
+
+
+def test_an_error_that_refuses_to_be_assigned_to_keeps_its_type():
+    class FrozenError(Exception):
+        def __setattr__(self, name, value):
+            raise AttributeError(name)
+
+    def fails():
+        raise FrozenError
+
+    assert frames(caught(FrozenError, ours(CALLS), fails)) == ["caught", "fails"]
 
 
 def test_errors_that_are_each_others_context_end():

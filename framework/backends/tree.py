@@ -53,7 +53,7 @@ def count_samples(batch: Any) -> int:
         return batch[0].size(0)  # the usual (x, y, ...), each step
     first = next(tensors_in(batch), None)
     if first is not None:
-        return first.shape[0] if first.dim() else 1
+        return first.size(0) if first.dim() else 1  # a nested tensor has no shape
     if isinstance(batch, BaseException):
         raise DataError(f"A batch is the exception {batch!r}: something returned or yielded it. Raise it there instead.")
     return 1

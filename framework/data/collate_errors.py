@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Number
+from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
 from torch.utils.data import default_collate, default_convert
@@ -38,9 +39,11 @@ class NamedCollate:
         where = f"putting {what} into a batch" if by_torch else f"the loader's own collate_fn, for {what}"
         refuse_stop_iteration(error, where)
         error.add_note(f"It was raised in {where}.")
-        if not by_torch:
-            return  # which may take samples that differ
-        if isinstance(samples, list) and (fault := find_fault(samples)) is not None:
+        if not by_torch or not isinstance(samples, list):
+            return  # a collate_fn may take samples that differ
+        if not samples:
+            error.add_note("The batch sampler of the loader gave a batch without indices. Leave such batches out there.")
+        elif (fault := find_fault(samples)) is not None:
             names = named if len(named) == len(samples) else list(range(len(samples)))
             error.add_note(fault.text(names))
 
@@ -90,7 +93,7 @@ def find_fault(samples: Sequence[Any]) -> Fault | None:
 
 def _difference(one: Any, other: Any, path: str) -> tuple[str, str, str] | None:
     """Returns the place of the first difference and what is there in either sample."""
-    if hasattr(one, "shape") and hasattr(other, "shape"):
+    if _is_array(one) and _is_array(other):
         return (path, _told(one), _told(other)) if tuple(one.shape) != tuple(other.shape) else None
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         if any(key not in other for key in one):
@@ -123,13 +126,11 @@ def _is_sequence(item: Any) -> bool:
     return isinstance(item, Sequence) and not isinstance(item, str | bytes)
 
 
+def _is_array(item: Any) -> bool:
+    return hasattr(item, "dtype") and isinstance(getattr(item, "shape", None), tuple)
+
+
 def _told(item: Any) -> str:
-    if hasattr(item, "shape") and hasattr(item, "dtype"):
+    if _is_array(item):
         return f"{str(item.dtype).removeprefix('torch.')} {tuple(item.shape)}"
-    return (
-        "None"
-        if item is None
-        else f"an object of type {type(item).__name__}"
-        if not isinstance(item, Number | str)
-        else f"{item!r}"
-    )
+    return shortened(item) if item is None or isinstance(item, Number | str) else f"an object of type {type(item).__name__}"

@@ -41,10 +41,16 @@ def refuse_stop_iteration(error: Exception, where: str) -> None:
 
 
 def seen_through(dataset: Any, indices: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """Returns the dataset that a Subset is a part of, and the first of the indices there, where the user knows the samples."""
+    """Returns the dataset that a Subset is a part of, and the first of the indices there, where the user knows the samples.
+
+    Where they cannot be found there, the Subset and the indices in it.
+    """
     named = list(indices)[:_NAMED]
     while type(dataset) is Subset:  # as random_split makes them
-        named = [dataset.indices[index] for index in named]
+        try:
+            named = [dataset.indices[index] for index in named]
+        except (LookupError, TypeError):  # no index of the subset, which may well be the error at hand
+            break
         dataset = dataset.dataset
     return dataset, named
 
@@ -56,5 +62,7 @@ def listed(named: Sequence[Any], count: int) -> str:
         named: the first indices.
         count: how many there are in all.
     """
+    if count == 0:
+        return "no samples"
     more = f" and {count - len(named)} more" if count > len(named) else ""
     return f"sample{'s' if count > 1 else ''} {', '.join(map(repr, named))}{more}"

@@ -74,6 +74,15 @@ def _read(items: list[Any]) -> list[float]:
     return [float(next(read)) if isinstance(item, Tensor) else item for item in items]
 
 
+def _weight(name: str, n: Any) -> float:
+    if not (isinstance(n, Real) and 0 <= float(n) < inf):
+        hint = " Write n.item() if nothing has to wait for it." if isinstance(n, Tensor) else ""
+        raise StepError(
+            f"log({name!r}, ..., n={n!r}): the weight n should be a number of at least 0, got {type(n).__name__}.{hint}"
+        )
+    return float(n)
+
+
 def _snapshot(value: Tensor) -> Tensor:
     """Returns a copy, since a parameter or buffer would change before it is read; of one type, so that all can be stacked."""
     widest = torch.float32 if value.device.type in ("mps", "xla", "tpu") else torch.float64
@@ -159,10 +168,15 @@ class Recorder:
             raise StepError(
                 f"log({name!r}, ...): {self.stage}/{name} is recorded from what the step returns. Log under another name."
             )
-        self._keep(name, value, n)
+        self._keep(name, value, None if n is None else _weight(name, n))
 
-    def record(self, name: str, value: Any) -> None:
+    def record(self, name: str, value: Any, n: float | Tensor | None = None) -> None:
         """Records what a step returned under `name`. `log` may not use the name then.
+
+        Args:
+            name: any text; the stage is put before it.
+            value: as for `log`.
+            n: weight in the mean, which may stay on its device; None as for `log`.
 
         Raises:
             StepError: not a scalar, or a name under which something was logged.
@@ -171,9 +185,9 @@ class Recorder:
             other = "as its loss" if name in self._reserved else "by log"
             raise StepError(f"{self.stage}/{name} is recorded twice: {other} and by what the step returns. Rename one.")
         self._returned.add(name)
-        self._keep(name, value, None)
+        self._keep(name, value, n)
 
-    def _keep(self, name: str, value: Any, n: Any) -> None:
+    def _keep(self, name: str, value: Any, n: float | Tensor | None) -> None:
         if self.paused:
             return
         if isinstance(value, Tensor):
@@ -184,14 +198,9 @@ class Recorder:
             kept = float(value)
         else:
             raise StepError(f"{name!r} should be a number or a tensor of one element, got {value!r} ({type(value).__name__}).")
-        if n is not None and not (isinstance(n, Real) and 0 <= float(n) < inf):
-            hint = " Write n.item() if nothing has to wait for it." if isinstance(n, Tensor) else ""
-            raise StepError(
-                f"log({name!r}, ..., n={n!r}): the weight n should be a number of at least 0, got {type(n).__name__}.{hint}"
-            )
         channel = self.channel(name)
         channel.values.append(kept)
-        channel.weights.append(self.samples() if n is None else float(n))
+        channel.weights.append(self.samples() if n is None else n)
 
     def gauge(self, read: Gauge) -> None:
         """Asks `read` for numbers at each point of the curves, which get one of each: a learning rate, the memory in use.

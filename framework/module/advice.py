@@ -60,6 +60,16 @@ _TEXTS = (
         "Class labels have the shape (batch,): y.squeeze(1) takes a last dimension of 1 away; of one-hot rows take y.argmax(1).",
     ),
     (
+        r"Tried to step \d+ times\. The specified number of total steps is",
+        "Make the schedule as long as the run: configure_schedulers(self, optimizers, total_steps) is told the optimizer steps of "
+        "the whole run.",
+    ),
+    (
+        r"Declared\.log\(\)",
+        "log(name, value) records one scalar, and log(name, value, n=count) a mean over so many: its means over an epoch and its "
+        "curve come by themselves.",
+    ),
+    (
         "Expected more than 1 value per channel when training",
         "Batch normalisation cannot train on one sample. If it is the rest at the end of the data, give the loader drop_last=True.",
     ),

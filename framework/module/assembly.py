@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import proxy
@@ -39,6 +39,7 @@ class Assembled(NamedTuple):
         schedules: those of the run.
         source: gives the batches; None where there are none.
         sources: all that give batches, also for evaluations.
+        length: tells how many batches a pass over the training data has now; None where the data does not know.
     """
 
     engine: Engine
@@ -47,6 +48,7 @@ class Assembled(NamedTuple):
     schedules: Schedules
     source: Ordered | None
     sources: list[Ordered]
+    length: Callable[[], int | None]
 
 
 def assemble(
@@ -77,6 +79,7 @@ def assemble(
     length = _epoch_length(train, settings)
     total_steps = _total_steps(planned, _epoch_length(train, planned))
     schedules = _schedules(module, optimizers, total_steps) if scheduled else Schedules(None, optimizers, type(module).__name__)
+    schedules.refuse_steps_for_epochs(total_steps, planned.max_epochs)
     if schedules.monitored and not val:
         monitor = schedules.monitored[0][1]
         raise DataError(f"Schedule(monitor={monitor!r}) needs val_data, without which it would never step. Give val_data to fit.")
@@ -106,7 +109,7 @@ def assemble(
         if isinstance(each, Ordered):
             each.name = f"The {stage} data"
     sources = [each for each in (source, *batches.values()) if isinstance(each, Ordered)]
-    return Assembled(engine, run, optimizers, schedules, source, sources)
+    return Assembled(engine, run, optimizers, schedules, source, sources, partial(_epoch_length, train, settings))
 
 
 def _source(train: Iterable[Any], seed: int, data_order: str) -> Ordered:

@@ -49,7 +49,7 @@ class Declared(StoredWeights):
     def evaluation_step(self, batch: Any) -> Any:
         """Returns (y_pred, y) for every metric; or a mapping from names to scalars to record, or to pairs for the metric so named.
 
-        May return None, and may be declared `(self, batch, engine)`.
+        "loss" beside "n" is a sum over n things, as in `training_step`. May return None; may be declared `(self, batch, engine)`.
         """
         raise NotImplementedError
 

@@ -22,7 +22,8 @@ from framework.metrics.recorder import Recorder
 from framework.module.checks.data_end import no_batch, too_few
 from framework.module.checks.declarations import takes_engine
 from framework.module.data_source import Limited, length_of
-from framework.module.hooks import register_hooks
+from framework.module.hooks import register_events_of, register_hooks
+from framework.module.loss import split_evaluated
 from framework.module.place import batch_of, doing, note_place
 from framework.seeding import RandomStream
 
@@ -74,6 +75,8 @@ class Evaluation:
         state = self.engine.state
         self._recorder.samples = lambda: count_samples(state.batch)
         state.module = module
+        for target in (*handlers, module):
+            register_events_of(self.engine, target)
         self._hooks = sum(register_hooks(self.engine, target, evaluation=True) for target in (*handlers, module))
         self._around = [target.evaluation_weights for target in handlers if hasattr(target, "evaluation_weights")]
 
@@ -213,7 +216,10 @@ def _process(
             raise none_came(f"The {stage} data", engine.state.iteration)
         output = step(batch, engine)
         if isinstance(output, Mapping):
-            for name, value in output.items():
+            summed, rest = split_evaluated(output, metrics)
+            if summed is not None:
+                recorder.record("loss", summed.mean(), summed.count)
+            for name, value in rest.items():
                 if isinstance(value, tuple | list):
                     if name not in metrics:
                         raise StepError(

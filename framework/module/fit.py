@@ -32,7 +32,6 @@ from framework.module.resuming.past import LIMITS, Past, open_past, tell
 from framework.module.resuming.run_folder import RunFolder
 from framework.module.resuming.saver import Saver
 from framework.module.resuming.snapshot import Snapshots, load_handlers, stateful
-from framework.module.run import Run
 from framework.module.settings import FitSettings
 from framework.module.step_events import fire_closed
 from framework.module.stopping.boundary import Boundary
@@ -40,7 +39,7 @@ from framework.module.stopping.signals import Interrupted, StopSignals, is_inter
 from framework.module.stopping.slurm import in_job, requeue
 from framework.module.stopping.watchdog import Watchdog
 from framework.module.trial.dry_run import DryRun, NoFolder
-from framework.seeding import seed_all
+from framework.seeding import deterministic_algorithms, seed_all
 
 if TYPE_CHECKING:
     from framework.module.train_module import TrainModule
@@ -69,7 +68,7 @@ def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettin
                 return past.result
         if settings.seed is not None and past is None:
             seed_all(settings.seed)
-        stack.enter_context(_deterministic(settings.deterministic))
+        stack.enter_context(deterministic_algorithms(settings.deterministic))
         stack.enter_context(signals)
         loggers = stack.enter_context(Loggers(() if settings.dry_run else settings.loggers))
         result = _train(module, backend, train, val, settings, signals, folder, past, rehearsal, loggers)
@@ -104,9 +103,9 @@ def _train(
     with ExitStack() as stack:
         for each in assembled.sources:
             stack.callback(each.close)
-        stack.callback(_untie, run, signals)
+        stack.callback(_untie, assembled, signals)
         stack.enter_context(logging_to(module, run.recorder))
-        stack.callback(fire_closed, engine)
+        stack.push(lambda kind, error, trace: fire_closed(engine, error))
         if folder is not None:
             run.curves = folder.curves
             saver = _make_saver(module, backend, assembled, settings, folder, past, seed)
@@ -118,7 +117,7 @@ def _train(
         if settings.hang_timeout_s is not None:
             stack.enter_context(_watched(settings.hang_timeout_s, assembled, boundary, saver))
         note_place(engine, partial(_describe, boundary=boundary, backend=backend, folder=folder))
-        register(engine, run, module, settings, saver, boundary, past)
+        register(engine, run, module, settings, saver, boundary, past, assembled.length)
         run.sinks = begin_fit(loggers, module, settings, seed, run.curves, past)
         if rehearsal is not None:
             rehearsal.attach(assembled)
@@ -162,10 +161,13 @@ def _make_saver(
     return Saver(folder, snapshots, run, settings, facts, now)
 
 
-def _untie(run: Run, signals: StopSignals) -> None:
-    """Lets go of what holds each other, so that all of it is freed at once."""
+def _untie(assembled: Assembled, signals: StopSignals) -> None:
+    """Lets go of what holds each other, so that all of it is freed at once: engine, module, optimizers."""
+    run, source = assembled.run, assembled.source
     signals.on_first = run.on_validate = None
     run.evaluations = ()
+    if source is not None:
+        source.clock = None
 
 
 @contextmanager
@@ -280,20 +282,3 @@ def nearer_limit(settings: FitSettings, length: int | None) -> tuple[int | None,
     if epochs is None or iterations is None:
         return epochs, iterations
     return (epochs, None) if length is None or epochs * length <= iterations else (None, iterations)
-
-
-@contextmanager
-def _deterministic(wanted: bool) -> Iterator[None]:
-    """Makes torch choose deterministic algorithms while the block runs."""
-    if not wanted:
-        yield
-        return
-    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
-        torch.backends.cudnn.benchmark = benchmark

@@ -21,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 PREFIX = "on_"
 EVALUATION_PREFIX = "on_evaluation_"
 _HOOK_ENDINGS = ("_start", "_started", "_end", "_ended", "_begin", "_complete", "_completed")
+_BUILT_IN = frozenset((*Events, *StepEvents))
 _NEAR = 0.82  # similarity above which a name is taken for a misspelt hook
 
 
@@ -66,24 +67,26 @@ def not_a_hook(method: F) -> F:
 
 
 def known_hooks(own_events: Iterable[Any] = ()) -> dict[str, Any]:
-    """Returns the event of each hook name that starts with `on_`, evaluation hooks apart."""
-    names = {f"{PREFIX}{event.value}": event for event in (*Events, *StepEvents)}
-    for events in own_events:
-        names.update({f"{PREFIX}{event.value}": event for event in events})
-    return names
+    """Returns the event of each hook name that starts with `on_`, evaluation hooks apart.
+
+    Args:
+        own_events: custom events, members of an `EventEnum` or texts.
+    """
+    return {f"{PREFIX}{getattr(event, 'value', event)}": event for event in (*Events, *StepEvents, *own_events)}
 
 
-def check_hooks(cls: type, names: Iterable[str]) -> None:
+def check_hooks(cls: type, names: Iterable[str], more_events: Iterable[Any] = ()) -> None:
     """Refuses methods that look like hooks and are none, and hooks whose signature no event fits.
 
     Args:
         cls: the class whose hooks are checked; its `events` are the custom events it brings.
         names: the names of the attributes to check.
+        more_events: custom events that others bring.
 
     Raises:
         ModuleError: with the right name, or the right signature, in the message.
     """
-    hooks = known_hooks(_own_events(cls))
+    hooks = known_hooks((*own_events(cls), *more_events))
     for name in names:
         method = inspect.getattr_static(cls, name)
         marked = hasattr(_function_in(method), "_events")
@@ -118,7 +121,7 @@ def check_assigned_hooks(target: Any) -> None:
         ModuleError: it would never run.
     """
     cls = type(target)
-    hooks = known_hooks(_own_events(cls))
+    hooks = known_hooks(own_events(cls))
     for name, value in getattr(target, "__dict__", {}).items():
         if name.startswith(PREFIX) and callable(value) and _event_of(name, hooks) is not None and not hasattr(cls, name):
             raise ModuleError(
@@ -127,23 +130,27 @@ def check_assigned_hooks(target: Any) -> None:
             )
 
 
+def register_events_of(engine: Engine, target: Any) -> None:
+    """Registers the custom events that a module or a handler object brings, and the `StepEvents`, on an engine."""
+    register_step_events(engine)
+    engine.register_events(*own_events(type(target)))
+
+
 def register_hooks(engine: Engine, target: Any, *, evaluation: bool = False) -> int:
     """Registers the hooks of a module or a handler object on an engine: the one way in for both.
 
     Args:
         engine: the training engine, or the evaluation engine.
         target: any object; its hooks run in the order in which its classes define them. Its `events`, a tuple of `EventEnum`
-            classes, are registered on the engine as well, and so are the `StepEvents`; they fire where someone fires them.
+            classes, are registered on the engine as well, and so are the `StepEvents`; they fire where someone fires them. Custom
+            events that the engine knows already have hooks too.
         evaluation: register `on_evaluation_<event>` instead of `on_<event>`.
 
     Returns:
         How many hooks the object has, for either kind of engine.
     """
-    own_events = _own_events(type(target))
-    register_step_events(engine)
-    for events in own_events:
-        engine.register_events(*events)
-    hooks = known_hooks(own_events)
+    register_events_of(engine, target)
+    hooks = known_hooks(event for event in engine._table if event not in _BUILT_IN)
     found = 0
     for name, method in _methods(target):
         marked = getattr(method, "_events", ())
@@ -168,12 +175,13 @@ def _function_in(method: Any) -> Any:
     return method.__func__ if isinstance(method, staticmethod | classmethod) else method if inspect.isfunction(method) else None
 
 
-def _own_events(cls: type) -> tuple[type[EventEnum], ...]:
-    """Returns the custom events that a class brings: those of its `events` that are such."""
+def own_events(cls: type) -> tuple[EventEnum, ...]:
+    """Returns the custom events that a class brings: the members of those of its `events` that are such."""
     declared: Any = inspect.getattr_static(cls, "events", ())
     if not isinstance(declared, tuple | list):
         return ()  # a property or a method of that name is the user's own
-    return tuple(events for events in declared if isinstance(events, type) and issubclass(events, EventEnum))
+    kinds = (events for events in declared if isinstance(events, type) and issubclass(events, EventEnum))
+    return tuple(event for events in kinds for event in events)
 
 
 def _methods(target: Any) -> Iterator[tuple[str, Any]]:

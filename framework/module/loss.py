@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from math import inf, isfinite
 from numbers import Real
 from types import GeneratorType
@@ -47,6 +47,24 @@ def split_output(returned: Any) -> tuple[Tensor | SummedLoss, Mapping[str, Any]]
         loss = _checked(returned["loss"], _ALLOWED)
         return SummedLoss(loss, _count(returned["n"])) if "n" in returned else loss, rest
     return _checked(returned, _ALLOWED), {}
+
+
+def split_evaluated(output: Mapping[str, Any], metrics: Container[str]) -> tuple[SummedLoss | None, Mapping[str, Any]]:
+    """Returns the loss that is a sum, where `evaluation_step` returned one as `training_step` may, and everything else by name.
+
+    Raises:
+        StepError: it is no scalar tensor, or its count no number of things.
+    """
+    if "loss" not in output or "n" not in output or "n" in metrics or isinstance(output["loss"], tuple | list):
+        return None, output
+    loss = output["loss"]
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise StepError(
+            f"evaluation_step returned 'loss' beside 'n', which makes it a sum over n things: a scalar tensor; got {_came(loss)}. "
+            "Return the sum, or a mean without 'n'."
+        )
+    rest = {name: value for name, value in output.items() if name not in ("loss", "n")}
+    return SummedLoss(loss.detach().reshape(()), _count(output["n"])), rest
 
 
 def split_yielded(yielded: Any, optimizers: Collection[str]) -> tuple[tuple[str, ...], Tensor | SummedLoss]:

@@ -14,7 +14,8 @@ from framework.engine.events import Events
 from framework.errors import CheckpointError, FrameworkError
 from framework.module.advice import advice_for
 from framework.module.resuming.run_folder import RunFolder
-from framework.tracebacks import FULL
+from framework.module.step_events import StepEvents
+from framework.tracebacks import FULL, folds
 
 _FOLDED = f"Frames of the framework are left out of the traceback; {FULL}=1 in the environment shows them."
 _WITH_BATCH = (Events.GET_BATCH_COMPLETED, Events.ITERATION_STARTED, Events.ITERATION_COMPLETED)
@@ -25,7 +26,7 @@ def note_place(engine: Engine, describe: Callable[[Engine], str]) -> None:
 
     def note(engine: Engine, error: BaseException) -> None:
         if isinstance(error, Exception):
-            error.add_note(describe(engine))
+            _note(error, describe(engine))
 
     engine._on_error = note
 
@@ -36,11 +37,21 @@ def advised() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        folded = None if isinstance(error, FrameworkError) else _FOLDED
+        folded = None if isinstance(error, FrameworkError) or not folds() else _FOLDED
         for note in (advice_for(error), folded):
-            if note is not None and note not in getattr(error, "__notes__", ()):  # a run inside a run has noted it already
-                error.add_note(note)
+            if note is not None:
+                _note(error, note)
         raise
+
+
+def _note(error: Exception, text: str) -> None:
+    """Adds a note, once: an error may come through several runs, or be raised again.
+
+    `add_note` assigns an attribute, which some classes refuse: their error would be hidden behind another one.
+    """
+    notes = vars(error).setdefault("__notes__", [])
+    if text not in notes:
+        notes.append(text)
 
 
 def doing(engine: Engine) -> str:
@@ -56,7 +67,7 @@ def doing(engine: Engine) -> str:
 def batch_of(engine: Engine) -> str:
     """Describes the batch that is being worked on; nothing where there is none."""
     batch, event = engine.state.batch, engine.last_event_name
-    idle = isinstance(event, Events) and event not in _WITH_BATCH
+    idle = event == StepEvents.EVALUATED or (isinstance(event, Events) and event not in _WITH_BATCH)
     return "" if batch is None or idle else f" with the batch {describe_tree(batch)}"
 
 
@@ -74,5 +85,5 @@ def _last_checkpoint(folder: RunFolder | None) -> str:
     try:
         last = folder.store.last()
     except CheckpointError as error:  # the error at hand is the one to tell of
-        return f"last checkpoint unknown: {error}"
+        return f"last checkpoint unknown: {str(error).rstrip('.')}"
     return "no checkpoint yet" if last is None else f"last checkpoint {last}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from framework.handlers.progress import Progress
 from framework.module.checks.at_begin import epochs_or_event
 from framework.module.checks.drift import Drift
 from framework.module.checks.idle import Idle
-from framework.module.hooks import register_hooks
+from framework.module.hooks import register_events_of, register_hooks
+from framework.module.pass_length import PassLength
 from framework.module.resuming.past import Past
 from framework.module.resuming.saver import WITH_BATCH, Saver
 from framework.module.run import Run
@@ -32,12 +34,16 @@ def register(
     saver: Saver | None,
     boundary: Boundary,
     past: Past | None,
+    length: Callable[[], int | None],
 ) -> None:
-    """Registers every handler of a run. Their order here is the order in which they run."""
+    """Registers every handler of a run. Their order here is the order in which they run. `length` is that of a pass, now."""
     add = engine.add_event_handler
     if settings.max_epochs is None and settings.max_iters is None:
         add(Events.STARTED, run.go_on_without_limit)
     add(Events.EPOCH_STARTED, run.begin_epoch)
+    lengths = PassLength(run, settings, length) if run.one_pass and run.data is not None else None
+    if lengths is not None:
+        add(Events.EPOCH_STARTED, lengths.take)
     step = run.parts.step
     idle = Idle(engine.state.optimizers, step.counter, yields=isinstance(step, YieldedLosses), max_iters=settings.max_iters)
     add(Events.EPOCH_STARTED, idle.begin)
@@ -74,9 +80,13 @@ def register(
     if settings.max_iters is not None and settings.max_epochs is not None and run.epoch_length is None:
         add(Events.ITERATION_COMPLETED(once=settings.max_iters), run.stop_at_max_iters)
     progress = Progress(run.recorder) if settings.progress else None
+    for target in (*settings.handlers, module):
+        register_events_of(engine, target)
     for target in (progress, *settings.handlers, module):
         if target is not None:
             register_hooks(engine, target)
+    if lengths is not None:
+        add(Events.EPOCH_STARTED, lengths.take)  # a hook may have changed the data
     add(Events.ITERATION_COMPLETED(every=settings.log_every), run.read_values)  # with what the hooks have logged
     add(Events.EPOCH_COMPLETED | Events.COMPLETED, run.close_row)
     if saver is not None and past is not None and past.after is not None:

@@ -93,7 +93,7 @@ class Run:
         if self.one_pass and self.data is not None:
             state.epoch_length = self.epoch_length
             engine.set_data(self.data)
-        self._begin_window(engine)
+        self.begin_window(engine)
 
     def read_values(self, engine: Engine) -> None:
         """Adds a point to each curve; what was recorded is read all at once, and a loss that is not finite is refused."""
@@ -104,7 +104,7 @@ class Run:
         self._check(engine.state.epoch)
 
     def close_window(self, engine: Engine) -> None:
-        """Steps with the gradients of a window that the end of the data, or of the run, cut short."""
+        """Steps with the gradients of a window that was cut short by the end of the data or of the run."""
         window = self.parts.window
         if window is not None and window.taken:
             window.taken = 0
@@ -170,7 +170,8 @@ class Run:
         if self._row is not None:
             self._close_row(means)
         if self.one_pass:
-            engine.state.epoch_length = self.epoch_length  # where it is unknown, each pass has its own
+            state, length = engine.state, self.epoch_length or 0
+            state.epoch_length = None if state.iteration > state.epoch * length else length  # unknown, or not that of each pass
 
     def go_on_without_limit(self, engine: Engine) -> None:
         """Takes away the limit that an engine has to be given, where time alone ends the run."""
@@ -204,7 +205,7 @@ class Run:
     def go_on(self, engine: Engine) -> None:
         """Notes that the run, in its new process, is where it was; its end may be another one."""
         self.restarting = False
-        self._begin_window(engine)
+        self.begin_window(engine)
 
     def skip_taken(self, saved: Mapping[str, Any]) -> None:
         """Counts the batches that the process before has taken of this pass in the limit of batches."""
@@ -249,7 +250,7 @@ class Run:
             series, _ = self.curves.read()
             self.recorder.series.update({name: [Point(*point) for point in points] for name, points in series.items()})
 
-    def _begin_window(self, engine: Engine) -> None:
+    def begin_window(self, engine: Engine) -> None:
         """Tells the window, where there is one, how many batches are to come in the epoch; None is open."""
         if self.parts.window is None:
             return
@@ -261,10 +262,9 @@ class Run:
     def _read(self, iteration: int, epoch: int) -> None:
         self._check(epoch)
         points = self.recorder.flush(iteration, epoch)
-        if points:
-            now = time()
-            for sink in self.sinks:
-                sink.points(iteration, epoch, now, points)
+        now = time()
+        for sink in self.sinks if points else ():
+            sink.points(iteration, epoch, now, points)
 
     def _check(self, epoch: int) -> None:
         self.parts.step.counter.settle()

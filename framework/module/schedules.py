@@ -14,6 +14,7 @@ from framework.errors import ModuleError
 from framework.module.settings import monitor_meant
 
 _EVERY = ("step", "epoch")
+_LENGTHS = ("total_steps", "T_max", "total_iters")  # what torch's schedulers call how often they step in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,27 @@ class Schedules:
             self.by_step.append((name, scheduler))
         else:
             self.by_epoch.append((name, scheduler))
+
+    def refuse_steps_for_epochs(self, total_steps: int | None, max_epochs: int | None) -> None:
+        """Refuses a scheduler that was made for the optimizer steps of the run and would step once an epoch.
+
+        Args:
+            total_steps: what `configure_schedulers` was told.
+            max_epochs: of the run.
+
+        Raises:
+            ModuleError: saying which.
+        """
+        if total_steps is None or max_epochs is None or total_steps <= max_epochs:
+            return
+        for _, scheduler in self.by_epoch:
+            option = next((name for name in _LENGTHS if getattr(scheduler, name, None) == total_steps), None)
+            if option is not None:
+                kind = type(scheduler).__name__
+                raise ModuleError(
+                    f"{kind}({option}={total_steps}) is made for all {total_steps} optimizer steps of the run, but would step once "
+                    f"an epoch, {max_epochs} times. Return Schedule(scheduler, every='step')."
+                )
 
     def step_after(self, optimizer: str) -> None:
         """Steps the schedules that follow each step of an optimizer."""

@@ -48,11 +48,15 @@ def register_step_events(engine: Engine) -> None:
     engine.register_events(*StepEvents, event_payload=PAYLOAD)
 
 
-def fire_closed(engine: Engine) -> None:
+def fire_closed(engine: Engine, under_way: BaseException | None = None) -> None:
     """Fires CLOSED: every handler runs, whatever another raises; then the first error is raised.
 
+    Args:
+        engine: whose handlers run.
+        under_way: the error that ends the run, which stays the one to be raised.
+
     Raises:
-        Exception: the first that a handler raised; the others are its notes.
+        Exception: the first that a handler raised, unless one is under way; the others are its notes.
     """
     errors = []
     for record in engine._table.slot(StepEvents.CLOSED).records:
@@ -60,9 +64,12 @@ def fire_closed(engine: Engine) -> None:
             record.call(engine)
         except Exception as error:  # noqa: BLE001  # raised below
             errors.append(error)
-    for later in errors[1:]:
-        errors[0].add_note(f"Another on_closed hook raised {later!r}.")
-    if errors:
+    if under_way is not None:
+        for each in errors:
+            under_way.add_note(f"Besides, an on_closed hook raised {each!r}.")
+    elif errors:
+        for later in errors[1:]:
+            errors[0].add_note(f"Another on_closed hook raised {later!r}.")
         raise errors[0]
 
 

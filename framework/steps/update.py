@@ -68,7 +68,8 @@ class Update:
         self._whole = False  # all that the window holds went through this object
         self._held: float | Tensor = 0
         self._summed = False
-        self._kept: nn.Parameter | None = None  # one that has gradients since the first micro-batch
+        self._kept: nn.Parameter | None = None  # one that has gradients where any has
+        self._gathered = False  # a micro-batch of the window has given gradients; a loss need not depend on any parameter
 
     @property
     def is_open(self) -> bool:
@@ -106,6 +107,8 @@ class Update:
             self._backend.backward(share, self.optimizers, parameters)
         else:
             share.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+        if size != 1:
+            self._gathered = self._gathered or self._holds_gradients()
         if observer is not None:
             observer.backward_completed()
         return True
@@ -131,12 +134,13 @@ class Update:
         summed = isinstance(loss, SummedLoss)
         if self._unit is None:
             self._unit, self._size, self._summed = _unit_of(loss.count) if isinstance(loss, SummedLoss) else 1, size, summed
+            self._gathered = False
         elif summed != self._summed:
             raise StepError(
                 "training_step returned {'loss': sum, 'n': count} for some batches of a window of accumulation and a mean loss for "
                 "others, which cannot be weighed against each other. Return one kind."
             )
-        else:
+        elif self._gathered:
             self._refuse_cleared()
         if isinstance(loss, SummedLoss):
             self._held = self._held + loss.count
@@ -148,13 +152,16 @@ class Update:
 
     def _refuse_cleared(self) -> None:
         """Refuses to go on with a window whose gradients somebody else has cleared: those of its last micro-batch would be left."""
-        if self._kept is None or self._kept.grad is None:
-            self._kept = next((parameter for parameter in parameters_of(self.optimizers) if parameter.grad is not None), None)
-        if self._kept is None:
+        if not self._holds_gradients():
             raise StepError(
                 "The gradients gathered in a window of accumulation were gone before it ended: training_step or a hook has called "
                 "zero_grad(). Leave it out; gradients are cleared where a window begins."
             )
+
+    def _holds_gradients(self) -> bool:
+        if self._kept is None or self._kept.grad is None:
+            self._kept = next((parameter for parameter in parameters_of(self.optimizers) if parameter.grad is not None), None)
+        return self._kept is not None
 
     def _correct(self) -> None:
         """Multiplies the gradients by what the window was expected to hold over what it held, where that is not the same."""

@@ -65,6 +65,12 @@ def test_samples_are_the_first_dimension_of_the_first_tensor(batch, samples):
     assert count_samples(batch) == samples
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_a_nested_tensor_has_as_many_samples_as_it_holds(layout):
+    assert count_samples(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)) == 2
+
+
 def test_outputs_are_joined_along_their_first_dimension():
     joined = join_trees([{"x": ONES, "y": (torch.tensor(1.0), "a")}, {"x": ONES[:1], "y": (torch.tensor(2.0), "b")}])
     assert joined["x"].shape == (4, 2)

@@ -37,6 +37,10 @@ def ragged(index):
     return {"x": torch.ones(3 if index == 5 else 4), "y": index}
 
 
+class Shaped:
+    shape = 3
+
+
 def failing(samples):
     raise KeyError("label")
 
@@ -112,6 +116,14 @@ def test_where_indices_are_not_known_the_places_in_the_batch_are():
     assert "The samples differ: float32 (3,) in sample 0 and float32 (2,) in sample 1." in text
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_without_samples_says_so(workers):
+    text = told(DataLoader(Samples(float), batch_sampler=[[0, 1], []], num_workers=workers), IndexError)
+    assert "It was raised in putting no samples of Samples into a batch." in text
+    assert "The batch sampler of the loader gave a batch without indices. Leave such batches out there." in text
+    assert "another exception occurred" not in text
+
+
 def test_the_deterministic_engine_says_it_too():
     engine = DeterministicEngine(lambda engine, batch: None)
     with pytest.raises(RuntimeError) as info:
@@ -132,6 +144,8 @@ FAULTS = {
     "deep": ([{"x": [{"y": 1}]}, {"x": [{"y": None}]}], "differ at ['x'][0]['y']: 1 in sample 'a' and None in sample 'b'."),
     "keys": ([{"x": 1, "y": 1}, {"x": 1}], "differ: the keys ['x', 'y'] in sample 'a' and ['x'] in sample 'b'."),
     "types": ([torch.ones(2), "two"], "differ: float32 (2,) in sample 'a' and 'two' in sample 'b'."),
+    "long text": ([None, "x" * 1000], "differ: None in sample 'a' and 'xxxxxxxxxxxx...xxxxxxxxxxxxx' in sample 'b'."),
+    "what only has a shape": ([Shaped()] * 2, "There is an object of type Shaped in sample 'a', of which"),
     "None": ([{"x": None}] * 2, "There is None in sample 'a' at ['x'], of which torch makes no batch. Convert it in the dataset"),
     "object": ([(1, object())] * 2, "There is an object of type object in sample 'a' at [1]"),
     "array of objects": ([numpy.array([None])] * 2, "There is object (1,) in sample 'a', of which"),

@@ -76,6 +76,16 @@ def test_a_part_of_a_dataset_names_the_sample_of_the_whole(dataset, named):
 
 
 @pytest.mark.fault(26)
+@pytest.mark.parametrize("index", [500, "a"])
+def test_an_index_that_a_part_of_a_dataset_does_not_have_is_named_as_it_is(index):
+    part = Subset(range(100), list(range(10)))
+    with pytest.raises((IndexError, TypeError)) as info:
+        list(ordered(DataLoader(part, batch_size=1, sampler=[0, index]), seed=1))
+    assert info.value.__notes__ == [f"It was raised in sample {index!r} of Subset."]
+    assert info.value.__context__ is None
+
+
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stop_iteration_of_a_dataset_does_not_end_the_pass(workers):
     data = ordered(DataLoader(Bad(StopIteration()), batch_size=10, num_workers=workers), seed=1)

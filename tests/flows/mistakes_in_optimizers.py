@@ -5,7 +5,7 @@ from mistakes import Net, batches, mistake, watch
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
-from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
 from framework import DataError, ModuleError, Schedule, SettingError, StepError
 
@@ -159,6 +159,15 @@ def parameters_without_values(run_dir):
     with torch.device("meta"):
         net = Net()
     watch(net).fit(batches(), max_epochs=1, run_dir=run_dir)
+
+
+@mistake(ModuleError, "OneCycleLR(total_steps=", "once an epoch", "Schedule(scheduler, every='step')")
+def one_cycle_without_every_step(run_dir):
+    class Cycles(Net):
+        def configure_schedulers(self, optimizers, total_steps):
+            return OneCycleLR(optimizers["main"], max_lr=0.1, total_steps=total_steps)
+
+    watch(Cycles()).fit(batches(), max_epochs=2, run_dir=run_dir)
 
 
 @mistake(ModuleError, "ReduceLROnPlateau needs a metric", "Schedule(scheduler, monitor='val/loss')")

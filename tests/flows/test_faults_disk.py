@@ -24,7 +24,7 @@ from faulty_runs import (
 )
 
 import framework.checkpoint.files as files
-from framework import CheckpointError, Events, ResumeError, seed_all
+from framework import CheckpointError, Events, ResumeError, SettingError, seed_all
 from framework.checkpoint import CheckpointStore
 from framework.checkpoint.folder import open_checkpoint
 from framework.seeding import random_state, set_random_state
@@ -102,7 +102,7 @@ def test_the_folder_cannot_be_written_when_the_run_starts(tmp_path, whole, where
 @pytest.mark.fault(7)
 def test_a_file_lies_where_the_folder_should(tmp_path):
     (tmp_path / "run").write_text("notes")
-    with pytest.raises(CheckpointError, match=r"Making the folder .*/run of the run failed: .*See that the folder exists"):
+    with pytest.raises(SettingError, match=r"run_dir=.*/run' is a file; it should be a folder"):
         fit(tmp_path / "run")
     assert (tmp_path / "run").read_text() == "notes"
 

@@ -213,6 +213,10 @@ def test_out_of_memory(tmp_path, whole, how, error, text):
     with pytest.raises(error, match=text) as caught:
         fit(tmp_path, module=made(5, how=how), **every(2))
     assert type(caught.value) is error
+    note = "\n".join(caught.value.__notes__)
+    assert "in the step of iteration 5 with the batch [float32 (4, 4), float32 (4, 1)]" in note
+    assert f"last checkpoint {tmp_path}/checkpoints/step-00000004" in note
+    assert "accumulate" in note
     assert checkpoints(tmp_path) == ["step-00000004", "step-00000002", "last.json"]
     assert_ends_as(whole, tmp_path, go_on_mended(tmp_path))
 

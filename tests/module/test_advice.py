@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from framework import DataError
+from framework import DataError, TrainModule
 from framework.module.advice import advice_for
 
 
@@ -29,6 +29,14 @@ def carried_over():
     for _ in range(2):
         output, state = layer(torch.ones(1, 1, 2), state)
         output.sum().backward()
+
+
+def stepped_too_often():
+    optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=2)
+    for _ in range(3):
+        optimizer.step()
+        schedule.step()
 
 
 PROVOKED = {
@@ -54,6 +62,9 @@ PROVOKED = {
     "token": (lambda: nn.Embedding(2, 2)(torch.tensor([2])), "indices go from 0 to num_embeddings - 1"),
     "label dtype": (lambda: F.cross_entropy(torch.ones(2, 3), torch.ones(2)), "y = y.long()"),
     "label shape": (lambda: F.cross_entropy(torch.ones(2, 3), torch.ones(2, 1, dtype=torch.long)), "y.squeeze(1)"),
+    "schedule": (stepped_too_often, "is told the optimizer steps of the whole run"),
+    "log as in Lightning": (lambda: TrainModule().log("loss", 1.0, prog_bar=True), "log(name, value) records one scalar"),
+    "log of a mapping": (lambda: TrainModule().log({"loss": 1.0}), "log(name, value) records one scalar"),
     "one sample": (lambda: nn.BatchNorm1d(3)(torch.ones(1, 3)), "give the loader drop_last=True"),
 }
 

@@ -50,6 +50,29 @@ def test_a_pair_feeds_every_metric(numbers):
     assert results == {"val/a": 5.0, "val/b": 5.0}
 
 
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("count", [float, torch.tensor], ids=["number", "tensor"])
+def test_a_loss_that_is_a_sum_is_weighted_by_what_it_counts(count, late):
+    class Late(Plain):
+        reads_cost_nothing = not late
+
+    sums = [(torch.tensor(6.0), 3.0), (torch.tensor(8.0), 1.0), (torch.tensor(0.0), 0.0)]
+    each = evaluation(lambda self, batch: {"loss": batch[0], "n": count(batch[1]), "other": 1.0}, backend=Late(CPU))
+    assert each.run(sums) == {"val/loss": 14 / 4, "val/other": 1.0}
+
+
+@pytest.mark.parametrize("loss", [1.0, None, torch.ones(2)], ids=["number", "None", "vector"])
+def test_a_sum_has_to_be_a_scalar_tensor(loss):
+    with pytest.raises(StepError, match=r"evaluation_step returned 'loss' beside 'n', which makes it a sum over n things"):
+        evaluation(lambda self, batch: {"loss": loss, "n": 2}).run([1])
+
+
+def test_a_metric_called_n_and_a_pair_called_loss_are_what_they_are(numbers):
+    pair = (torch.ones(2), torch.ones(2))
+    assert evaluation(lambda self, batch: {"loss": 2.0, "n": pair}, {"n": Mean()}).run([1]) == {"val/loss": 2.0, "val/n": 1.0}
+    assert evaluation(lambda self, batch: {"loss": pair, "n": 4}, {"loss": Mean()}).run([1]) == {"val/n": 4.0, "val/loss": 1.0}
+
+
 def test_a_mapping_may_hold_scalars_and_pairs_by_name(numbers):
     step = evaluation(
         lambda self, batch: {"loss": batch.sum(), "a": (batch, None), "b": [2 * batch, None]}, {"a": Mean(), "b": Mean()}

@@ -4,6 +4,7 @@ import gc
 import warnings
 import weakref
 from collections import Counter
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -100,6 +101,28 @@ def test_logged_values_are_weighted_and_appear_in_metrics_and_history(line, batc
     assert [point.iteration for point in result.series["train/loss"]] == [2, 3]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_module_is_freed_by_counting_references(line, batches, fails):
+    class Module(line):
+        def on_epoch_completed(self):
+            if fails:
+                raise KeyError("broken")
+
+    def run():
+        module = Module()
+        with pytest.raises(KeyError, match="broken") if fails else nullcontext():
+            module.fit(batches, batches, max_epochs=1, progress=False)
+        return weakref.ref(module)
+
+    run()  # the first optimizer of a process leaves it with torch
+    gc.collect()
+    gc.disable()
+    try:
+        assert run()() is None
+    finally:
+        gc.enable()
+
+
 def test_the_engine_is_freed_by_counting_references(line, batches):
     engines = []
 
@@ -122,7 +145,7 @@ def test_the_engine_is_freed_by_counting_references(line, batches):
 
 
 def test_own_events_have_hooks(line, batches):
-    from framework import EventEnum
+    from framework import EventEnum, on
 
     class Games(EventEnum):
         GAME_WON = "game_won"
@@ -138,8 +161,16 @@ def test_own_events_have_hooks(line, batches):
         def on_game_won(self, engine):
             seen.append(engine.state.iteration)
 
-    Module().fit(batches[:2], max_epochs=1, progress=False)
-    assert seen == [1, 2]
+    class Handler:
+        def on_game_won(self, engine):
+            seen.append(-engine.state.iteration)
+
+        @on(Games.GAME_WON)
+        def tell(self):
+            seen.append("told")
+
+    Module().fit(batches[:2], max_epochs=1, handlers=[Handler()], progress=False)
+    assert seen == [-1, "told", 1, -2, "told", 2]
 
 
 def test_each_step_event_reaches_its_hook(line, batches):

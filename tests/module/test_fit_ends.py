@@ -126,3 +126,16 @@ def test_an_epoch_that_ends_with_the_run_is_completed(line, batches, trace, limi
     assert trace.seen.count("epoch_completed") == epochs
     assert len(result.history) == epochs
     assert (result.status, result.reason) == ("completed", reason)
+
+
+def test_an_error_while_closing_does_not_take_the_place_of_the_one_under_way(line, batches):
+    class Fails(line):
+        def training_step(self, batch):
+            raise ConnectionError("gone")
+
+        def on_closed(self):
+            raise ValueError("not open")
+
+    with pytest.raises(ConnectionError, match="gone") as caught:
+        Fails().fit(batches, max_epochs=1, progress=False)
+    assert caught.value.__notes__[1] == "Besides, an on_closed hook raised ValueError('not open')."

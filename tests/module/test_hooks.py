@@ -41,7 +41,7 @@ def test_a_hook_may_take_the_engine_or_not():
 
 
 def test_every_event_has_its_hook_name():
-    hooks = known_hooks((Games,))
+    hooks = known_hooks(Games)
     assert hooks["on_iteration_completed"] is Events.ITERATION_COMPLETED
     assert hooks["on_loss_computed"] is StepEvents.LOSS_COMPUTED
     assert hooks["on_game_won"] is Games.GAME_WON
@@ -156,6 +156,25 @@ def test_own_events_are_registered():
     assert register_hooks(engine, handler) == 1
     engine.run([0, 1])
     assert handler.won == 2
+
+
+def test_events_that_the_engine_knows_have_hooks_too():
+    class Handler:
+        seen = ()
+
+        def on_game_won(self):
+            self.seen += ("game_won",)
+
+        def on_told(self):
+            self.seen += ("told",)
+
+    handler, engine = Handler(), Engine(lambda engine, batch: (engine.fire_event(Games.GAME_WON), engine.fire_event("told")))
+    assert register_hooks(engine, handler) == 0
+    engine.register_events(*Games)
+    engine.register_events("told")
+    assert register_hooks(engine, handler) == 2
+    engine.run([0])
+    assert handler.seen == ("game_won", "told")
 
 
 def test_an_object_without_hooks_has_none():

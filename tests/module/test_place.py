@@ -9,6 +9,7 @@ from framework.backends import Plain
 from framework.engine.engine import Engine
 from framework.module.place import advised, batch_of, doing, note_place, surroundings
 from framework.module.step_events import StepEvents, register_step_events
+from framework.tracebacks import FULL
 
 
 class Net(TrainModule):
@@ -52,6 +53,7 @@ def handler(event, iteration):
 
 BATCHES = [{"x": torch.ones(2, 4)} for _ in range(3)]
 BATCH = " with the batch {x: float32 (2, 4)}"
+FOLDED = "Frames of the framework are left out of the traceback; FRAMEWORK_FULL_TRACEBACK=1 in the environment shows them."
 HERE = "; on device cpu, rank 0 of 1, without a run_dir."
 
 
@@ -141,7 +143,7 @@ def test_a_run_without_a_checkpoint_says_so():
 
     backend = Plain(torch.device("cpu"))
     assert surroundings(backend, Store(lambda: None)) == "on device cpu, rank 0 of 1, no checkpoint yet"
-    assert surroundings(backend, Store(unreadable)).endswith("last checkpoint unknown: It cannot be searched.")
+    assert surroundings(backend, Store(unreadable)).endswith("last checkpoint unknown: It cannot be searched")
 
 
 def test_the_rank_is_that_of_the_group(tmp_path):
@@ -150,6 +152,11 @@ def test_the_rank_is_that_of_the_group(tmp_path):
         assert surroundings(Plain(torch.device("cpu")), None) == "on device cpu, rank 0 of 1, without a run_dir"
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_no_batch_is_told_of_after_an_evaluation():
+    note = notes(FailedError, Net(), BATCHES, BATCHES, handlers=[handler(StepEvents.EVALUATED, 3)])[0]
+    assert note == f"While training: epoch 1, iteration 3, after the event EVALUATED began{HERE}"
 
 
 def test_errors_of_the_framework_get_the_note_and_no_word_on_frames():
@@ -173,9 +180,42 @@ def test_an_error_is_noted_once_though_a_run_goes_on_in_a_hook():
         Nested().fit(BATCHES, max_epochs=1, progress=False)
     assert [note.partition(":")[0] for note in info.value.__notes__] == [
         "In the evaluation of test",
-        "Frames of the framework are left out of the traceback; FRAMEWORK_FULL_TRACEBACK=1 in the environment shows them.",
+        FOLDED,
         "While training",
     ]
+
+
+def test_an_error_that_is_raised_again_is_noted_once():
+    error = FailedError()
+
+    class Same(Net):
+        def training_step(self, batch):
+            raise error
+
+    for _ in range(3):
+        with pytest.raises(FailedError):
+            Same().fit(BATCHES, max_epochs=1, progress=False)
+    assert [note.partition(":")[0] for note in error.__notes__] == ["While training", FOLDED]
+
+
+def test_the_whole_traceback_comes_without_a_word_on_frames(monkeypatch):
+    monkeypatch.setenv(FULL, "1")
+    (note,) = notes(FailedError, Net(), handlers=[handler(Events.ITERATION_STARTED, 1)])
+    assert note.startswith("While training: ")
+
+
+def test_an_error_that_refuses_notes_gets_them_and_keeps_its_type():
+    class RefusingError(Exception):
+        def __setattr__(self, name, value):
+            if name == "__notes__":
+                raise AttributeError(name)
+            super().__setattr__(name, value)
+
+    class Refuses(Net):
+        def training_step(self, batch):
+            raise RefusingError
+
+    assert [note.partition(":")[0] for note in notes(RefusingError, Refuses())] == ["While training", FOLDED]
 
 
 def test_what_is_no_error_gets_no_note():

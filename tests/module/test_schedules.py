@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from framework import ModuleError, Schedule
 from framework.module.schedules import Schedules
@@ -121,3 +121,24 @@ def test_anything_else_is_refused(optimizer):
     for configured in (3, [StepLR(optimizer, 1)], {"a": optimizer}):
         with pytest.raises(ModuleError, match=r"Net.configure_schedulers should return nothing, a torch scheduler, a Schedule, or"):
             Schedules(configured, {"main": optimizer}, "Net")
+
+
+STEPWISE = {
+    "total_steps": lambda optimizer, steps: OneCycleLR(optimizer, 0.1, total_steps=steps),
+    "T_max": CosineAnnealingLR,
+    "total_iters": lambda optimizer, steps: LinearLR(optimizer, total_iters=steps),
+}
+
+
+@pytest.mark.parametrize("option", STEPWISE)
+def test_a_scheduler_made_for_steps_that_would_step_once_an_epoch(optimizer, option):
+    make = STEPWISE[option]
+    schedules = Schedules(make(optimizer, 60), {"main": optimizer}, "Net")
+    with pytest.raises(
+        ModuleError, match=rf"\({option}=60\) is made for all 60 optimizer steps .* once an epoch, 5 times.* every='step'"
+    ):
+        schedules.refuse_steps_for_epochs(60, 5)
+    for total_steps, max_epochs in ((61, 5), (60, 60), (None, 5), (60, None)):
+        schedules.refuse_steps_for_epochs(total_steps, max_epochs)
+    by_step = Schedule(make(optimizer, 60), every="step")
+    Schedules(by_step, {"main": optimizer}, "Net").refuse_steps_for_epochs(60, 5)

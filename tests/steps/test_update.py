@@ -128,6 +128,22 @@ def test_gradients_that_somebody_else_clears_inside_a_window(update, a, optimize
             update.backward(a.sum(), size, None)
 
 
+def test_a_batch_whose_loss_depends_on_nothing_has_cleared_nothing(update, a, optimizers):
+    nothing = torch.zeros((), requires_grad=True)
+    for losses in ((nothing, nothing, a.sum() * 3), (a.sum() * 3, nothing, nothing), (nothing, a.sum() * 3, nothing)):
+        update.open()
+        for loss in losses:
+            update.backward(loss, 3, None)
+        update.finish(None)
+    assert a.item() == -3.0
+    update.open()
+    update.backward(nothing, 3, None)
+    update.backward(a.sum(), 3, None)
+    optimizers["a"].zero_grad()
+    with pytest.raises(StepError, match="were gone before it ended"):
+        update.backward(a.sum(), 3, None)
+
+
 def test_a_window_in_which_each_batch_uses_other_parameters(cpu, a, b, optimizers):
     update = Update(cpu, optimizers, None, StepCounter(optimizers))
     for first, second in ((a, b), (b, a)):

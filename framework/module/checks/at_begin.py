@@ -16,7 +16,7 @@ from framework.module.checks.shadowing import check_object
 from framework.module.checks.unregistered import refuse_unregistered
 from framework.module.data_source import check_data, is_one_shot
 from framework.module.declared import Declared
-from framework.module.hooks import check_assigned_hooks, check_hooks, register_hooks
+from framework.module.hooks import check_assigned_hooks, check_hooks, own_events, register_events_of, register_hooks
 from framework.module.settings import FitSettings
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def check_module(module: TrainModule, settings: FitSettings) -> None:
         )
     _refuse_without_gradients(module)
     check_assigned_hooks(module)
-    refuse_unregistered(module)
+    if module._backend is None:  # else it holds what its own steps have left there
+        refuse_unregistered(module)
     for method in ("training_step", "configure_optimizers"):
         if not module.declares(method):
             raise ModuleError(f"{name} has no {method}, which fit needs. Define {method} in the class.")
@@ -50,6 +51,8 @@ def check_module(module: TrainModule, settings: FitSettings) -> None:
             f"{name} is in eval mode, so dropout and batch normalisation would not train. Call {name.lower()}.train() before fit."
         )
     trial = Engine(lambda engine, batch: None)
+    for target in (*settings.handlers, module):
+        register_events_of(trial, target)
     _check_handlers(module, settings.handlers, trial)
     _try_hooks(trial, module)
     for setting in ("validate_every", "save_every"):
@@ -85,7 +88,8 @@ def _check_handlers(module: TrainModule, handlers: Sequence[Any], trial: Engine)
             )
         if any(handler is other for other in handlers[:position]):
             raise SettingError(f"handlers holds {handler!r} twice, so its hooks would run twice. Leave one out.")
-        check_hooks(type(handler), [name for cls in type(handler).__mro__ for name in vars(cls)])
+        names = [name for cls in type(handler).__mro__ for name in vars(cls)]
+        check_hooks(type(handler), names, own_events(type(module)))
         check_assigned_hooks(handler)
         if _try_hooks(trial, handler) == 0:
             raise SettingError(

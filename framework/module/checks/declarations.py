@@ -9,6 +9,7 @@ from typing import Any
 
 from framework.engine.signature import accepts, signature_of
 from framework.errors import ModuleError
+from framework.module.checks.called import is_called
 from framework.module.checks.foreign_declarations import FOREIGN_DECLARATIONS
 from framework.module.checks.shadowing import check_shadowing
 
@@ -103,7 +104,7 @@ def _check_name(cls: type, name: str) -> None:
         ours = [known for known in _FORMS if known.endswith("_step") == name.endswith("_step")]
         near = difflib.get_close_matches(name, ours, n=1, cutoff=0.75)
         remedy = f"Did you mean {near[0]}?" if near else None
-    if remedy is not None:
+    if remedy is not None and not is_called(cls, name):
         raise ModuleError(
             f"{cls.__name__}.{name} would never be called. {remedy} Mark a method that you call yourself with @not_a_hook."
         )

@@ -26,6 +26,10 @@ class Drift:
         self._module = module
         self._optimizers = optimizers
         self._device = device
+        try:
+            refuse_foreign(module, optimizers, device)
+        except ModuleError:  # the backend has given them copies of its own, as Apex does in O2
+            self._optimizers = {}
 
     def end(self, engine: Engine) -> None:
         """Refuses a module that was left in eval mode, or whose parameters were replaced.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from framework.backends.ownership import parameters_of
@@ -66,13 +67,16 @@ class Idle:
             for name, each in self._waiting.items()
             if _version(each) == versions[name] and all(parameter.grad is None for parameter in parameters_of((each,)))
         }
+        state = engine.state
         if not self._waiting:
             engine.remove_event_handler(self.look, Events.ITERATION_COMPLETED)
-        elif len(self._waiting) == self._number and engine.state.skipped_steps == 0:
-            raise self._without_gradients(f"iteration {engine.state.iteration}")
+        elif len(self._waiting) == self._number and state.skipped_steps == 0 and not _is_zero(state.output):
+            self._refuse_waiting(f"iteration {state.iteration}")
 
     def end(self, engine: Engine) -> None:
-        """Refuses an epoch in which no optimizer stepped: EPOCH_COMPLETED, when all is read off the device.
+        """EPOCH_COMPLETED: refuses an epoch in which no optimizer stepped.
+
+        All is read off the device by then.
 
         Raises:
             StepError: no optimizer was asked to step in the epoch, or one had no gradients in the first.
@@ -82,8 +86,8 @@ class Idle:
         if begin is None or state.iteration == begin.iteration or engine.should_terminate_single_epoch:
             return  # taken up inside by another process, or broken off
         self._refuse_idle(begin, engine)
-        if self._waiting and state.skipped_steps == begin.left_out:
-            raise self._without_gradients(f"epoch {state.epoch}")
+        if state.skipped_steps == begin.left_out:
+            self._refuse_waiting(f"epoch {state.epoch}")
 
     def end_run(self, engine: Engine) -> None:
         """Refuses such an end of a run that `max_iters` has ended inside an epoch.
@@ -113,11 +117,14 @@ class Idle:
                 "and at logarithms and divisions; precision='bf16' needs no scaler."
             )
 
-    def _without_gradients(self, where: str) -> StepError:
-        names = " and ".join(map(repr, self._waiting))
-        several = len(self._waiting) > 1
+    def _refuse_waiting(self, where: str) -> None:
+        waiting = [name for name, each in self._waiting.items() if _wants_gradients(each)]  # a hook may have frozen the others
+        if not waiting:
+            return
+        names = " and ".join(map(repr, waiting))
+        several = len(waiting) > 1
         what = f"The optimizers {names}" if several else f"The optimizer {names}"
-        return StepError(
+        raise StepError(
             f"{what} got no gradients in {where}: the loss depends on none of {'their' if several else 'its'} parameters. Look for "
             ".detach() and torch.no_grad(), and whether training_step uses the parameters that configure_optimizers gives out; "
             "freeze those that are to rest with requires_grad_(False)."
@@ -126,6 +133,12 @@ class Idle:
 
 def _wants_gradients(optimizer: Optimizer) -> bool:
     return any(parameter.requires_grad for parameter in parameters_of((optimizer,)))
+
+
+def _is_zero(output: Any) -> bool:
+    """Tells whether a loss is 0, as that of a batch is in which a mask has left nothing over."""
+    loss = output["loss"] if isinstance(output, Mapping) else output
+    return isinstance(loss, Tensor) and loss.item() == 0
 
 
 def _version(optimizer: Optimizer) -> int:

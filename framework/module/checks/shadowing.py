@@ -108,7 +108,13 @@ def check_object(module: nn.Module) -> None:
     Raises:
         ModuleError: saying which.
     """
-    own, cls = vars(module), type(module).__name__
+    cls = type(module).__name__
+    if not isinstance(module, nn.Module):
+        raise ModuleError(
+            f"A method of the module was called on its class, so that this {cls} came in the place of the module. Make the module "
+            "first: model = MyModule(), then model.fit(train_data, val_data)."
+        )
+    own = vars(module)
     if "_parameters" not in own or "_recorder" not in own:
         raise ModuleError(
             f"{cls}.__init__ does not call super().__init__(), so the module is not ready. Make super().__init__() the first "

@@ -18,6 +18,7 @@ from framework.module.drawing.steps import StepDrawing
 from framework.module.drawing.subject import Subject
 from framework.module.drawing.verbs import Verbs
 from framework.module.fit import nearer_limit
+from framework.module.pass_length import PassLength
 from framework.module.run import Run
 from framework.module.step_events import StepEvents
 
@@ -43,6 +44,7 @@ class LoopDrawing:
             {
                 Run.go_on_without_limit: None,  # its loop has none
                 Run.begin_epoch: self._begin_epoch,
+                PassLength.take: None,  # `for` takes the data as it is
                 Run.validate: self._validate,
                 Run.step_epoch_schedules: self._step_schedules if subject.schedules.by_epoch else None,
             }

@@ -125,7 +125,7 @@ def _register(module: TrainModule, backend: Backend, assembled: Assembled, setti
             module, backend, assembled.optimizers, assembled.schedules, run, assembled.source, settings.handlers, seed
         )
         saver = Saver(RunFolder(settings.run_dir, settings.keep), snapshots, run, settings, {}, {})
-    register(engine, run, module, settings, saver, Boundary(run, StopSignals(), saver, settings), None)
+    register(engine, run, module, settings, saver, Boundary(run, StopSignals(), saver, settings), None, assembled.length)
     return saver
 
 

@@ -162,6 +162,8 @@ def _watched(module: nn.Module, calls: dict[nn.Module, Call]) -> Iterator[None]:
     """Notes the calls of each layer while the block runs."""
 
     def note(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return  # a step that the user has compiled
         if part in calls:
             calls[part].count += 1
         else:

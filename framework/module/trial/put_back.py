@@ -88,6 +88,8 @@ class PutBack:
                 state = deepcopy(value.get_extra_state())
                 self._by_itself.append(lambda: value.set_extra_state(state))
             yield from self._attributes(value)
+            if isinstance(value, torch.jit.ScriptModule):  # it keeps its tensors elsewhere
+                yield from (*value.parameters(), *value.buffers())
 
     def _attributes(self, value: Any) -> Iterator[Any]:
         kind, content = type(value), dict(getattr(value, "__dict__", {}))

@@ -41,3 +41,12 @@ def test_a_layer_that_was_replaced(module, end):
     (note,) = error.value.__notes__
     assert note.startswith("That was not so when fit began: by the end of epoch 3 a step or a hook has replaced")
     assert note.endswith("Do it before fit.")
+
+
+def test_optimizers_that_step_copies_from_the_beginning_are_left_alone(module):
+    copies = [nn.Parameter(each.detach().clone()) for each in module.parameters()]
+    drift = Drift(module, {"main": torch.optim.SGD(copies, lr=0.1)}, torch.device("cpu"))
+    drift.end(Engine(lambda engine, batch: None))
+    module.eval()
+    with pytest.raises(ModuleError, match="is in eval mode"):
+        drift.end(Engine(lambda engine, batch: None))

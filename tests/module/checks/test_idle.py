@@ -172,3 +172,42 @@ def test_steps_that_were_left_out_are_told_by_those_who_did():
 
     with pytest.warns(UserWarning, match="nan='skip'"):
         assert fit(Spoilt(), nan="skip").status == "completed"
+
+
+def test_an_optimizer_that_a_hook_has_frozen_waits_for_its_turn():
+    class Turns(Two):
+        def on_epoch_started(self, engine):
+            self.first.requires_grad_(engine.state.epoch == 1)
+            self.second.requires_grad_(engine.state.epoch == 2)
+
+        def training_step(self, batch):
+            x, y = batch
+            return F.mse_loss(self.first(x) + self.second(x), y)
+
+    assert fit(Turns()).status == "completed"
+
+
+@pytest.mark.parametrize("first", [0.0, 1.0])
+def test_a_first_loss_of_nothing_is_no_mistake_where_it_is_zero(first):
+    class Masked(Two):
+        def training_step(self, batch, engine):
+            used = engine.state.iteration > 2
+            return {"loss": super().training_step(batch) if used else torch.tensor(first, requires_grad=True)}
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.first.parameters(), lr=0.01)
+
+    if first == 0:
+        assert fit(Masked()).status == "completed"
+    else:
+        with pytest.raises(StepError, match="'main' got no gradients in iteration 1"):
+            fit(Masked())
+
+
+def test_losses_of_nothing_in_a_whole_epoch_are_a_mistake():
+    class Empty(Two):
+        def training_step(self, batch):
+            return torch.zeros((), requires_grad=True)
+
+    with pytest.raises(StepError, match="The optimizers 'first' and 'second' got no gradients in epoch 1"):
+        fit(Empty())

@@ -125,6 +125,12 @@ def test_a_module_that_was_not_initialised(line, batches, verb, init):
         getattr(module, verb)(batches, **({"max_epochs": 1} if verb == "fit" else {}))
 
 
+def test_a_verb_that_is_called_on_the_class(line, batches):
+    words = r"on its class, so that this list came in the place of the module\. Make the module first: model = MyModule\(\)"
+    with pytest.raises(ModuleError, match=words):
+        line.fit(batches, batches, max_epochs=1)
+
+
 @pytest.mark.parametrize("name", ["_recorder", "_backend"])
 def test_what_trainmodule_keeps_for_itself(line, batches, name):
     words = rf"Net assigns self.{name} = 'mine', but {name} is what TrainModule uses itself. Give the attribute another name"

@@ -127,6 +127,12 @@ def test_what_is_inside_of_compiled_and_scripted_layers_is_not_seen(module):
     assert seen_parts(module) == {module, module.shared, module.unused}
 
 
+def test_a_step_that_the_user_has_compiled_is_left_as_it_is(module, backend):
+    found = metered(module, backend, [torch.ones(3, 4)], step=torch.compile(lambda engine, batch: module(batch), backend="eager"))
+    assert found.calls == {}
+    assert found.batches == 1
+
+
 def test_a_cuda_device_is_asked_for_its_peak(module, backend, monkeypatch):
     asked = []
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: asked.append("reset"))

@@ -158,3 +158,15 @@ def test_each_thing_is_put_back_whatever_another_raises():
 
 def test_what_is_no_generator_has_no_state():
     assert generator_state(3) is None
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")
+def test_a_scripted_part_keeps_its_tensors_elsewhere():
+    module = attributes(part=torch.jit.script(nn.BatchNorm1d(2)))
+    before = {name: each.clone() for name, each in module.state_dict().items()}
+    kept = remembered(module)
+    with torch.no_grad():
+        module.part.weight.zero_()
+        module.part(torch.randn(3, 2))
+    kept.put_back()
+    assert all(torch.equal(each, before[name]) for name, each in module.state_dict().items())
