@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from math import log10
 from os import PathLike
 
@@ -84,13 +85,13 @@ class RangeTest:
         if not self.rates:
             raise SettingError("plot has nothing to draw: the range test has no step. Let find_lr return first.")
         try:
-            from matplotlib.figure import Figure  # optional, and slow to import
+            drawing = import_module("matplotlib.figure")  # optional, slow to import, and without types where it is not installed
         except ImportError as error:
             raise SettingError(
                 "plot draws with matplotlib, which cannot be imported. Install it: pip install 'trainmodule[plots]'; or draw rates "
                 "and losses with something else."
             ) from error
-        figure = Figure(figsize=(7, 4), layout="constrained")
+        figure = drawing.Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
         axes.plot(self.rates, self.losses, color="0.7", linewidth=1, label="loss")
         axes.plot(self.rates, self.smoothed, color="C0", label="smoothed")

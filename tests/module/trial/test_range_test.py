@@ -1,8 +1,8 @@
 """What a range test makes of its losses. How they are measured is in test_find_lr."""
 
-import builtins
 import math
 import random
+import sys
 
 import pytest
 
@@ -84,13 +84,6 @@ def test_a_plot_of_nothing_is_refused(tmp_path):
 
 
 def test_a_plot_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.split(".")[0] == "matplotlib":
-            raise ModuleNotFoundError("No module named 'matplotlib'")
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(SettingError, match=r"plot draws with matplotlib.* pip install 'trainmodule\[plots\]'"):
         found_in([1.0, 0.5]).plot(tmp_path / "rates.png")
