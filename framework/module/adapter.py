@@ -46,6 +46,11 @@ class Parts(NamedTuple):
     losses: list[LossRecord]
     guard: NanGuard | None = None
 
+    @property
+    def window_is_open(self) -> bool:
+        """Whether gradients were gathered that no optimizer has stepped with, and that no checkpoint holds."""
+        return self.window is not None and self.window.taken > 0
+
 
 def make_trainer(
     module: TrainModule,

@@ -104,6 +104,14 @@ class Limited:
         return islice(iter(self.data), left)
 
 
+def limited(data: Iterable[Any], limit: int | None) -> tuple[Iterable[Any], int | None]:
+    """Returns the first `limit` batches of each pass over the data, and how many they are; None where that is unknown."""
+    length = length_of(data)
+    if limit is None or (length is not None and length <= limit):
+        return data, length
+    return Limited(data, limit), None if length is None else limit
+
+
 def check_data(data: Any, argument: str) -> Iterable[Any]:
     """Returns the data as an iterable of batches.
 

@@ -21,7 +21,7 @@ from framework.metrics.metric_set import MetricSet
 from framework.metrics.recorder import Recorder
 from framework.module.checks.data_end import no_batch, too_few
 from framework.module.checks.declarations import takes_engine
-from framework.module.data_source import Limited, length_of
+from framework.module.data_source import length_of, limited
 from framework.module.hooks import register_events_of, register_hooks
 from framework.module.loss import split_evaluated
 from framework.module.place import batch_of, doing, note_place
@@ -160,10 +160,7 @@ def logging_to(module: Declared, recorder: Recorder | None) -> Iterator[None]:
 
 def run_once(engine: Engine, backend: Backend, data: Iterable[Any], limit: int | None, stage: str) -> None:
     """Runs an engine once over the data; no batch at all is an error."""
-    length = length_of(data)
-    batches = data
-    if limit is not None and (length is None or limit < length):
-        batches, length = Limited(data, limit), None if length is None else limit
+    batches, length = limited(data, limit)
     state = engine.state
     state.max_epochs = None  # from the beginning, whatever was before
     state.stage = stage.split("/")[0]

@@ -12,7 +12,7 @@ from framework.data.base import none_came
 from framework.engine.engine import Engine
 from framework.engine.events import Events
 from framework.module.checks.declarations import takes_engine
-from framework.module.data_source import Limited, length_of
+from framework.module.data_source import limited
 from framework.module.evaluation import evaluating, named_if_empty, raise_taken, refusing_short_pass
 from framework.module.hooks import register_hooks
 from framework.module.place import advised, batch_of, doing, note_place
@@ -39,10 +39,7 @@ def predict_batches(module: Declared, data: Iterable[Any], backend: Backend, lim
     register_hooks(engine, module, evaluation=True)
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: engine.interrupt())
     engine.state.stage = "predict"
-    length = length_of(data)
-    batches = data
-    if limit is not None and (length is None or limit < length):
-        batches, length = Limited(data, limit), None if length is None else limit
+    batches, length = limited(data, limit)
     what = "The data to predict on"
     feed, stream, done = backend.feed(batches), RandomStream(torch.initial_seed()), 0
     while True:

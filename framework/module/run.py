@@ -105,9 +105,8 @@ class Run:
 
     def close_window(self, engine: Engine) -> None:
         """Steps with the gradients of a window that was cut short by the end of the data or of the run."""
-        window = self.parts.window
-        if window is not None and window.taken:
-            window.taken = 0
+        if self.parts.window is not None and self.parts.window_is_open:
+            self.parts.window.taken = 0
             event = engine.last_event_name
             self.parts.step.finish_window()
             engine.last_event_name = event  # the events of a step are over

@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from framework import DataError
 from framework.backends.feed import Moved
 from framework.data import ordered
-from framework.module.data_source import Limited, check_data, given_data, is_one_shot, length_of, name_of
+from framework.module.data_source import Limited, check_data, given_data, is_one_shot, length_of, limited, name_of
 
 
 class Endless(IterableDataset):
@@ -244,3 +244,11 @@ def test_what_was_given_is_found_in_what_was_made_of_it():
     moved = Moved(Limited(ordered(given, seed=1), 1), torch.device("cpu"), lambda batch: batch)
     assert given_data(moved) is given
     assert name_of(moved) == "this list"
+
+
+@pytest.mark.parametrize(("limit", "batches"), [(None, 3), (2, 2), (3, 3), (4, 3)])
+def test_a_limit_that_the_data_does_not_reach_is_none(limit, batches):
+    data, length = limited([1, 2, 3], limit)
+    assert (list(data), length) == ([1, 2, 3][:batches], batches)
+    unknown, length = limited(iter([1, 2, 3]), limit)
+    assert (list(unknown), length) == ([1, 2, 3][:batches], limit)

@@ -108,9 +108,9 @@ class Saver:
 
     def save_interrupted(self, engine: Engine) -> None:
         """Writes a checkpoint where the run was paused, unless a batch or gradients of an open window would be lost."""
-        position, window = engine._position, self._run.parts.window
+        position = engine._position
         assert position is not None, "the run is paused"
-        if (window is not None and window.taken) or position.after in WITH_BATCH:
+        if self._run.parts.window_is_open or position.after in WITH_BATCH:
             return
         self._run.check_values(engine)
         if self._run.dropped and self._pending is not None:

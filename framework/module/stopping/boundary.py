@@ -52,8 +52,7 @@ class Boundary:
         """Saves where that is due, and stops where that was asked for: after all other handlers of an iteration."""
         if self.watchdog is not None:
             self.watchdog.beat()
-        window = self._run.parts.window
-        if window is not None and window.taken:  # gradients that no checkpoint holds
+        if self._run.parts.window_is_open:
             self.put_off(engine)
             return
         if self._put_off:
@@ -87,8 +86,7 @@ class Boundary:
 
     def before_evaluation(self, engine: Engine) -> None:
         """Notes whether the evaluation that begins can be given up: where the event it hangs on can be gone through again."""
-        window = self._run.parts.window
-        self._droppable = engine.last_event_name in _DROPPABLE and not (window is not None and window.taken)
+        self._droppable = engine.last_event_name in _DROPPABLE and not self._run.parts.window_is_open
         if self._saver is not None and self._droppable and engine.last_event_name != Events.EPOCH_COMPLETED:
             self._saver.remember(engine, engine.last_event_name)
 
@@ -125,8 +123,7 @@ class Boundary:
         if evaluation is not None:
             waiting = evaluation if self._droppable and inside_fetch(frame, evaluation) else None
         else:
-            window = self._run.parts.window
-            closed = window is None or not window.taken
+            closed = not self._run.parts.window_is_open
             waiting = engine if self.safe_fetch and closed and inside_fetch(frame, engine) else None
         if waiting is not None and waiting._position is not None:
             waiting._position.pause(Events.GET_BATCH_STARTED)

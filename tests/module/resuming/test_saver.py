@@ -9,6 +9,7 @@ import torch
 from framework import Events, SettingError, TrainModule
 from framework.checkpoint import CheckpointStore, open_checkpoint
 from framework.engine import Engine
+from framework.module.adapter import Parts
 from framework.module.resuming import saver as saver_file
 from framework.module.resuming.saver import Saver
 from framework.module.settings import FitSettings
@@ -19,7 +20,7 @@ class Run:
     """Stands for the run; notes when it is asked to look at the losses."""
 
     def __init__(self, notes):
-        self.parts = SimpleNamespace(window=None)
+        self.parts = Parts(None, None, [])
         self.summarised_at = self.epoch_start = 0
         self.dropped, self.evaluations = False, ()
         self._notes = notes
@@ -237,7 +238,8 @@ def test_between_fetch_and_step_nothing_can_be_saved(after):
 
 def test_nor_while_a_window_is_open():
     setting = Setting()
-    setting.run.parts.window = window = EpochWindow(2)
+    window = EpochWindow(2)
+    setting.run.parts = setting.run.parts._replace(window=window)
     window()
     setting.saver.save_interrupted(setting.at(5, paused_after=Events.GET_BATCH_STARTED))
     assert setting.folder.saved == []

@@ -7,6 +7,7 @@ import pytest
 
 from framework import Events, TrainModule
 from framework.engine import Engine
+from framework.module.adapter import Parts
 from framework.module.settings import FitSettings
 from framework.module.stopping import boundary as boundary_file
 from framework.module.stopping.boundary import Boundary, watch
@@ -40,7 +41,7 @@ class Setting:
         self.signals = SimpleNamespace(asked=None)
         self.saver = Saver() if with_saver else None
         settings = FitSettings(**{**TrainModule.fit.__kwdefaults__, "max_epochs": 1, "max_time_s": max_time_s})
-        run = SimpleNamespace(parts=SimpleNamespace(window=self.window))
+        run = SimpleNamespace(parts=Parts(None, self.window, []))
         self.boundary = Boundary(run, self.signals, self.saver, settings)
         add = self.engine.add_event_handler
         if self.window is not None:
