@@ -251,4 +251,4 @@ def test_a_limit_that_the_data_does_not_reach_is_none(limit, batches):
     data, length = limited([1, 2, 3], limit)
     assert (list(data), length) == ([1, 2, 3][:batches], batches)
     unknown, length = limited(iter([1, 2, 3]), limit)
-    assert (list(unknown), length) == ([1, 2, 3][:batches], limit)
+    assert (list(unknown), length) == ([1, 2, 3][:batches], None)
