@@ -1,4 +1,4 @@
-"""What `import framework` costs beyond `import torch`: seconds of a fresh interpreter, the smallest of several.
+"""What `import framework` costs beyond `import torch`, and what `framework --help` takes: the least seconds of a fresh interpreter.
 
 Run: python benchmarks/import_time.py [--rounds N]
 """
@@ -15,12 +15,14 @@ PROGRAMS = {
     "import torch, framework": "import torch, framework",
     "import torch; from framework import TrainModule": "import torch; from framework import TrainModule",
     "import framework": "import framework",
+    "framework --help": "from framework import main; main(['--help'])",
+    "framework fit --help": "from framework import main; main(['fit', '--help'])",
 }
 
 
 def seconds(program: str) -> float:
     began = perf_counter()
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
     return perf_counter() - began
 
 

@@ -3,8 +3,11 @@
 Subclass `TrainModule`, write its steps, call `fit`. What is where, from the top down; imports go down only:
 
 ```
+cli/         the command line: fit, evaluate, predict, show, report, resume, new
+config/      a YAML file and overrides, and the objects they name
 module/      what a user declares, and how it becomes an engine with handlers
 handlers/    when things happen: progress, early stopping, averaged weights; and what is watched: rates, norms, times, memory
+report/      a run as one page of curves
 loggers/     where numbers go: metrics.jsonl, CSV, TensorBoard, W&B, MLflow, trackio
 checkpoint/  how a run is written and read: atomic, verified, without pickle
 metrics/     running means and metrics
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
         available_accelerators as available_accelerators,
         select_backend as select_backend,
     )
+    from framework.cli import main as main
     from framework.engine import (
         CallableEventWithFilter as CallableEventWithFilter,
         DeterministicEngine as DeterministicEngine,
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
     from framework.errors import (
         AcceleratorError as AcceleratorError,
         CheckpointError as CheckpointError,
+        ConfigError as ConfigError,
         DataError as DataError,
         FrameworkError as FrameworkError,
         ModuleError as ModuleError,
@@ -72,7 +77,6 @@ if TYPE_CHECKING:
         EMA as EMA,
         DeviceMemory as DeviceMemory,
         EarlyStopping as EarlyStopping,
-        LearningRates as LearningRates,
         Norms as Norms,
         Progress as Progress,
         Timers as Timers,
@@ -100,6 +104,7 @@ if TYPE_CHECKING:
         verify_resume as verify_resume,
         warmup_schedule as warmup_schedule,
     )
+    from framework.report import RunRecord as RunRecord, read_run as read_run, write_report as write_report
     from framework.seeding import seed_all as seed_all
 
 __version__ = "0.1.0"
@@ -112,6 +117,7 @@ _HOMES = {
     "CSVLogger": "loggers",
     "CallableEventWithFilter": "engine",
     "CheckpointError": "errors",
+    "ConfigError": "errors",
     "DataError": "errors",
     "DeterministicEngine": "engine",
     "DeviceMemory": "handlers",
@@ -124,7 +130,6 @@ _HOMES = {
     "FitResult": "module",
     "FrameworkError": "errors",
     "Interrupted": "module",
-    "LearningRates": "handlers",
     "Logger": "loggers",
     "MLflowLogger": "loggers",
     "MetricSet": "metrics",
@@ -140,6 +145,7 @@ _HOMES = {
     "ReproducibleBatchSampler": "engine",
     "ResumeError": "errors",
     "RunFacts": "loggers",
+    "RunRecord": "report",
     "Schedule": "module",
     "SettingError": "errors",
     "State": "engine",
@@ -156,8 +162,10 @@ _HOMES = {
     "create_supervised_trainer": "engine",
     "find_lr": "module",
     "keep_random_state": "engine",
+    "main": "cli",
     "not_a_hook": "module",
     "on": "module",
+    "read_run": "report",
     "seed_all": "seeding",
     "select_backend": "backends",
     "supervised_evaluation_step": "engine",
@@ -169,6 +177,7 @@ _HOMES = {
     "update_dataloader": "engine",
     "verify_resume": "module",
     "warmup_schedule": "module",
+    "write_report": "report",
 }
 
 __all__ = sorted(_HOMES)

@@ -4,6 +4,7 @@
 FrameworkError
 ├── ModuleError (TypeError)              a TrainModule declares something that cannot work
 ├── SettingError (ValueError)            an argument of fit, evaluate or predict is of a wrong type or range
+├── ConfigError (ValueError)             a configuration file, or what stands on the command line, cannot be used
 ├── DataError (ValueError)               the data cannot be used: empty, used up, no batches
 ├── StepError (TypeError)                a step returned something that it may not return
 ├── NonFiniteError (ArithmeticError)     a loss is NaN or infinite
@@ -52,6 +53,16 @@ class SettingError(FrameworkError, ValueError):
     Example:
         >>> from framework import SettingError
         >>> issubclass(SettingError, ValueError)
+        True
+    """
+
+
+class ConfigError(FrameworkError, ValueError):
+    """A configuration file, or what stands on the command line, cannot be used; the message has file, line and nearest name.
+
+    Example:
+        >>> from framework import ConfigError
+        >>> issubclass(ConfigError, ValueError)
         True
     """
 

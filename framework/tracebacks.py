@@ -6,6 +6,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
+from itertools import dropwhile
 from types import FrameType, TracebackType
 
 from framework.errors import FrameworkError
@@ -57,6 +58,22 @@ def folds() -> bool:
     return os.environ.get(FULL, "") in ("", "0")
 
 
+def shows_users_code(error: BaseException) -> bool:
+    """Tells whether the traceback of an error has a frame that a user wrote.
+
+    Example:
+        >>> from framework.tracebacks import shows_users_code
+        >>> shows_users_code(ValueError("never raised"))
+        False
+    """
+    entry = error.__traceback__
+    while entry is not None:
+        if _is_users(entry.tb_frame):
+            return True
+        entry = entry.tb_next
+    return False
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yields an error and all those that a traceback shows with it."""
     waiting, seen = [error], set()
@@ -79,7 +96,7 @@ def _without_ours(error: BaseException) -> TracebackType | None:
     ours = [number for number, entry in enumerate(entries) if _is_ours(entry.tb_frame)]
     if not ours:
         return error.__traceback__
-    after = entries[ours[-1] + 1 :]
+    after = [*dropwhile(_is_import, entries[ours[-1] + 1 :])]
     if any(_is_call(entry, "_utils", "reraise") for entry in after):  # of a worker, whose own traceback is the text of the error
         after = []
     kept = [entry for entry in entries[: ours[-1]] if _is_users(entry.tb_frame)]
@@ -97,6 +114,10 @@ def _without_ours(error: BaseException) -> TracebackType | None:
 
 def _is_ours(frame: FrameType) -> bool:
     return _package_of(frame) == "framework"
+
+
+def _is_import(entry: TracebackType) -> bool:
+    return _package_of(entry.tb_frame) == "importlib"
 
 
 def _is_call(entry: TracebackType, module: str, *functions: str) -> bool:

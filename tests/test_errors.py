@@ -8,6 +8,7 @@ TREE = {
     "FrameworkError": Exception,
     "ModuleError": TypeError,
     "SettingError": ValueError,
+    "ConfigError": ValueError,
     "DataError": ValueError,
     "StepError": TypeError,
     "NonFiniteError": ArithmeticError,

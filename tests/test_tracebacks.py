@@ -239,3 +239,12 @@ def test_each_verb_shows_the_users_step_last(verb):
     note = "\n".join(error.__notes__)
     assert "the batch float32 (2, 3)" in note
     assert note.endswith(f"Frames of the framework are left out of the traceback; {FULL}=1 in the environment shows them.")
+
+
+def test_it_is_told_whether_a_traceback_has_a_frame_of_the_user():
+    from framework.tracebacks import shows_users_code
+
+    with pytest.raises(ValueError, match="bad") as caught:
+        raise ValueError("bad")
+    assert shows_users_code(caught.value)
+    assert not shows_users_code(ValueError("never raised"))

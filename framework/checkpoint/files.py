@@ -96,9 +96,14 @@ def write_anew(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a small file of JSON in place of the one that is there: at any moment the old or the new one is there, whole."""
+    """Writes a small file of JSON in place of the one that is there."""
+    replace(path, json.dumps(content, allow_nan=False).encode())
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Writes a small file in place of the one that is there: at any moment the old or the new one is there, whole."""
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    write_anew(temporary, json.dumps(content, allow_nan=False).encode())
+    write_anew(temporary, data)
     rename(temporary, path)
     sync_folder(path.parent)
 

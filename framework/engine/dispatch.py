@@ -17,11 +17,8 @@ from framework.engine.state import COUNTERS
 
 Handler = Callable[..., Any]
 
-POSITIONAL_PAYLOAD: dict[str, tuple[str, ...]] = {Events.EXCEPTION_RAISED: ("exception",)}
-"""What an event hands to its handlers by position, after the engine."""
-
 KEYWORD_PAYLOAD: dict[str, tuple[str, ...]] = {Events.TERMINATE_SINGLE_EPOCH: ("iter_counter",)}
-"""What an event hands to the handlers that have a parameter of that name."""
+"""What an event hands to the handlers that have a parameter of that name; its `payload` it hands over by position."""
 
 
 class Record:
@@ -53,13 +50,18 @@ class FilteredHandler:
 
 
 class Slot:
-    """One event's registrations. `records` is replaced, never changed, so a firing runs those that were there when it began."""
+    """One event's registrations. `records` is replaced, never changed, so a firing runs those that were there when it began.
 
-    __slots__ = ("counter", "event", "keyword", "on_change", "positional", "records", "used")
+    The first filter on a custom event without a counter makes it count its firings.
+    """
 
-    def __init__(self, event: str, counter: str | None, positional: tuple[str, ...] = ()) -> None:
+    __slots__ = ("counter", "counts_firings", "custom", "event", "keyword", "on_change", "positional", "records", "used")
+
+    def __init__(self, event: str, counter: str | None, positional: tuple[str, ...] = (), *, custom: bool = False) -> None:
         self.event = event
         self.counter = counter
+        self.custom = custom
+        self.counts_firings = False
         self.positional = positional
         self.keyword = KEYWORD_PAYLOAD.get(event, ())
         self.records: tuple[Record, ...] = ()
@@ -69,19 +71,21 @@ class Slot:
     def add(self, event: Any, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Record:
         """Registers `handler`, after checking that it can be called."""
         due: Filter | None = getattr(event, "filter", None)
-        if due is not None and self.counter is None:
+        if due is not None and self.counter is None and not self.custom:
             raise ValueError(
                 f"Event {self.event} has no counter, so it cannot be filtered; got {event!r}. Events with a counter are "
-                f"{', '.join(COUNTERS)}, and custom events registered with event_to_attr={{event: 'attribute'}}."
+                f"{', '.join(COUNTERS)}, and custom events."
             )
         call = self._bind(handler, args, kwargs)
         record = Record(handler, call)
         record.due = due
+        if due is not None and self.counter is None:
+            self.counter, self.counts_firings = f"{getattr(self.event, 'value', self.event)}_count", True
         every: int | None = getattr(event, "every", None)
         if every is not None and self.counter == "iteration" and not self.positional:
             record.every = every
         elif due is not None:
-            record.call = _filtered(call, due, self.counter or "")
+            record.call = _filtered(call, due, self)
         if due is not None:
             record.handler = FilteredHandler(handler)
         self._replace((*self.records, record))
@@ -128,9 +132,7 @@ class EventTable:
     """The events of one engine and their registrations."""
 
     def __init__(self) -> None:
-        self.slots: dict[str, Slot] = {
-            event: Slot(event, COUNTERS.get(event), POSITIONAL_PAYLOAD.get(event, ())) for event in Events
-        }
+        self.slots: dict[str, Slot] = {event: Slot(event, COUNTERS.get(event), event.payload) for event in Events}
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.slots)
@@ -140,8 +142,9 @@ class EventTable:
 
     def declare(self, event: str, counter: str | None, positional: tuple[str, ...]) -> None:
         """Adds a custom event; one that is there keeps its registrations, and gets a counter if it had none."""
-        slot = self.slots.setdefault(event, Slot(event, counter, positional))
-        slot.counter = slot.counter or counter
+        slot = self.slots.setdefault(event, Slot(event, counter, positional, custom=True))
+        if counter is not None and (slot.counter is None or slot.counts_firings):
+            slot.counter, slot.counts_firings = counter, False
 
     def slot(self, event: Any) -> Slot:
         """Returns the slot of an event.
@@ -209,6 +212,16 @@ def each_event(event: Any) -> tuple[Any, ...]:
     return (event,)
 
 
+def wrong_payload(slot: Slot, payload: tuple[Any, ...]) -> TypeError:
+    """Builds the error for a custom event that was fired with other arguments than it declares."""
+    value, name = getattr(slot.event, "value", slot.event), getattr(slot.event, "name", slot.event)
+    return TypeError(
+        f"fire_event got {len(payload)} arguments after the event {name}, which declares {list(slot.positional)}. Name what it "
+        f"hands to handlers beside the value of the event, {name} = {value!r}, 'item', or in "
+        f"register_events(..., event_payload={{{name!r}: ('item',)}})."
+    )
+
+
 def _removed(*args: Any, **kwargs: Any) -> None:
     """Stands where a removed handler's call was."""
 
@@ -228,11 +241,11 @@ def _call(
     return lambda engine, *given, **named: handler(*args, **kwargs)
 
 
-def _filtered(call: Handler, due: Filter, counter: str) -> Handler:
-    """Folds a filter into a call."""
+def _filtered(call: Handler, due: Filter, slot: Slot) -> Handler:
+    """Folds a filter into a call; the counter of a custom event may be another one later."""
 
     def filtered(engine: Any, *payload: Any) -> None:
-        if due(engine, getattr(engine.state, counter)):
+        if due(engine, getattr(engine.state, slot.counter or "")):
             call(engine, *payload)
 
     return filtered

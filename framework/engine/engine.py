@@ -192,6 +192,8 @@ class Engine(EventSource):
         for slot in self._table.slots.values():
             if slot.counter is not None and slot.event not in COUNTERS:
                 self.state.add_counter(slot.event, slot.counter)
+                if fresh and slot.counts_firings:
+                    setattr(self.state, slot.counter, 0)
         self._clear_requests(position)
         self.state.exception = None
         self._running = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from framework.engine.dispatch import EventTable, RemovableEventHandle, Slot, each_event
+from framework.engine.dispatch import EventTable, RemovableEventHandle, Slot, each_event, wrong_payload
 from framework.engine.events import CallableEventWithFilter, EventEnum, EventLike
 from framework.engine.state import State
 
@@ -36,8 +36,11 @@ class EventSource:
 
         Args:
             *event_names: names, or members of an `EventEnum`.
-            event_to_attr: by event, the attribute of `state` that counts it. Created as 0; the user increments it.
+            event_to_attr: by event, the attribute of `state` that counts it. Created as 0; the user increments it. Without one,
+                filters count the firings of the event.
             event_payload: by event, the names of the arguments that `fire_event(event, ...)` hands to handlers after the engine.
+
+        An `EventEnum` may say both itself.
 
         Raises:
             TypeError: a name that is neither a str nor an EventEnum.
@@ -60,9 +63,10 @@ class EventSource:
                 event = CallableEventWithFilter(event)
             if not isinstance(event, str):
                 raise TypeError(f"Value at {index} of event_names should be a str or EventEnum, but given {event!r}")
-            self._table.declare(event, counters.get(event), payload.get(event, ()))
-            if event in counters:
-                self.state.add_counter(event, counters[event])
+            counter = counters.get(event, getattr(event, "counted_by", None))
+            self._table.declare(event, counter, payload.get(event, getattr(event, "payload", ())))
+            if counter is not None:
+                self.state.add_counter(event, counter)
 
     def has_registered_events(self, event: EventLike) -> bool:
         """Tells whether `event` is one of this engine's."""
@@ -91,6 +95,8 @@ class EventSource:
         for event in each_event(event_name):
             slot = self._table.slot(event)
             registered.append((slot, slot.add(event, handler, args, kwargs)))
+            if slot.counts_firings and slot.counter is not None:
+                self.state.add_counter(slot.event, slot.counter)
         return RemovableEventHandle(event_name, self, registered)
 
     def on(
@@ -139,12 +145,19 @@ class EventSource:
 
         Args:
             event_name: the event.
-            *payload: handed to the handlers after the engine, as declared in `register_events`.
+            *payload: handed to the handlers after the engine, as the event declares it.
 
         Raises:
             ValueError: not an event of this engine.
+            TypeError: more or less payload than a custom event declares.
         """
-        self._fire(self._table.slot(event_name), payload)
+        slot = self._table.slot(event_name)
+        if slot.custom:
+            if len(payload) != len(slot.positional):
+                raise wrong_payload(slot, payload)
+            if slot.counts_firings and slot.counter is not None:
+                setattr(self.state, slot.counter, getattr(self.state, slot.counter, 0) + 1)
+        self._fire(slot, payload)
 
     def _fire(self, slot: Slot, payload: tuple[Any, ...] = (), named: dict[str, Any] = _NOTHING) -> None:
         self.last_event_name = slot.event

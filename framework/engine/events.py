@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum, EnumMeta
 from typing import Any, Protocol, TypeAlias
 
@@ -32,6 +32,8 @@ class CallableEventWithFilter(str):
 
     filter: Filter | None
     every: int | None
+    payload: tuple[str, ...] = ()  # names of what `fire_event` hands to handlers after the engine
+    counted_by: str | None = None  # the attribute of `state` that filters look at, where the class names it
     _name_: str
     _value_: str
 
@@ -146,19 +148,36 @@ class _MembersByName(EnumMeta):
 class EventEnum(CallableEventWithFilter, Enum, metaclass=_MembersByName):
     """Base of custom events: subclass it with string values, then `engine.register_events(*MyEvents)`.
 
+    Beside the value stand the names of what `fire_event(event, ...)` hands to handlers after the engine. Filters count the firings
+    of an event; where the class names an attribute of `state` they look at that, and the user writes it:
+    `class TextEvents(EventEnum, event_to_attr={"SENTENCE_READ": "sentences"})`.
+
     Example:
         >>> from framework.engine import Engine, EventEnum
         >>> class TextEvents(EventEnum):
-        ...     SENTENCE_READ = "sentence_read"
-        >>> engine = Engine(lambda engine, batch: engine.fire_event(TextEvents.SENTENCE_READ))
+        ...     SENTENCE_READ = "sentence_read", "words"
+        >>> engine = Engine(lambda engine, batch: engine.fire_event(TextEvents.SENTENCE_READ, batch.split()))
         >>> engine.register_events(*TextEvents)
-        >>> handle = engine.add_event_handler(TextEvents.SENTENCE_READ, lambda: print("read"))
-        >>> _ = engine.run(["one sentence"])
-        read
+        >>> handle = engine.add_event_handler(TextEvents.SENTENCE_READ(every=2), lambda words: print(words))
+        >>> _ = engine.run(["The cat sat", "on", "the mat", "and slept"])
+        ['on']
+        ['and', 'slept']
     """
 
-    def __new__(cls, name: str, value: str) -> EventEnum:
-        return cls._make(name, value)  # type: ignore[return-value]
+    def __new__(cls, name: str, value: str | tuple[str, ...]) -> EventEnum:
+        texts = value if isinstance(value, tuple) else (value,)
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"{cls.__name__}.{name} = {value!r} is no event. Write {name} = {name.lower()!r}, 'an_argument'.")
+        self = cls._make(name, texts[0])
+        self.payload = texts[1:]
+        return self  # type: ignore[return-value]
+
+    def __init_subclass__(cls, event_to_attr: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, attribute in (event_to_attr or {}).items():
+            if name not in cls.__members__:
+                raise ValueError(f"event_to_attr of {cls.__name__} names {name!r}; its members are {', '.join(cls.__members__)}.")
+            cls.__members__[name].counted_by = attribute
 
     @classmethod
     def _missing_(cls, value: object) -> Any:
@@ -208,7 +227,7 @@ class Events(EventEnum):
     | an exception, with a handler for it | EXCEPTION_RAISED | the run is over |
 
     Filters count epochs for STARTED, EPOCH_STARTED, EPOCH_COMPLETED and COMPLETED, and iterations over the whole run for the
-    batch and iteration events; the other events have no counter and take no filter.
+    batch and iteration events; the other events here have no counter and take no filter.
 
     Example:
         >>> from framework.engine import Events
@@ -224,7 +243,7 @@ class Events(EventEnum):
     ITERATION_COMPLETED = "iteration_completed"
     EPOCH_COMPLETED = "epoch_completed"
     COMPLETED = "completed"
-    EXCEPTION_RAISED = "exception_raised"
+    EXCEPTION_RAISED = "exception_raised", "exception"
     DATALOADER_STOP_ITERATION = "dataloader_stop_iteration"
     TERMINATE = "terminate"
     TERMINATE_SINGLE_EPOCH = "terminate_single_epoch"

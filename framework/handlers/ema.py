@@ -92,6 +92,7 @@ class EMA:
     def on_closed(self) -> None:
         """Updates the averages after a step that came after the last iteration, in a window that the data cut short."""
         self._catch_up()
+        self._module = None  # which may hold this
 
     @contextmanager
     def evaluation_weights(self, module: nn.Module) -> Iterator[None]:

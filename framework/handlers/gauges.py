@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from framework.engine.engine import Engine
 from framework.errors import SettingError
-from framework.metrics.recorder import Gauge, Recorder
+from framework.metrics.gauges import Gauge
+from framework.metrics.recorder import Recorder
 
 
 def add_gauge(engine: Engine, handler: object, read: Gauge) -> Recorder:

@@ -7,18 +7,18 @@ from time import perf_counter
 from typing import Any, TextIO
 
 from framework.engine.engine import Engine
+from framework.handlers.bar import Bar, in_notebook, unshared
 from framework.metrics.recorder import Recorder
 
 BAR_INTERVAL_S = 0.1
 LINE_INTERVAL_S = 30.0
-_BAR = "{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
-_COUNT = "{desc} {n_fmt} [{elapsed}, {rate_fmt}{postfix}]"
 
 
 class Progress:
-    """Shows one bar an epoch, or one line an epoch where the output is no terminal.
+    """Shows a line at the end of each epoch; where the output is a terminal or a notebook, a bar while the epoch runs.
 
-    Updated by time, not by step, and from numbers that were read already: it never makes a device wait.
+    Updated by time, not by step, and from numbers that were read already: it never makes a device wait. The line has what handlers
+    registered before it have logged.
 
     Args:
         recorder: whose newest means are shown; None shows no numbers while an epoch runs.
@@ -38,8 +38,10 @@ class Progress:
     def __init__(self, recorder: Recorder | None = None, stream: TextIO | None = None) -> None:
         self._recorder = recorder
         self._stream = stream
-        self._bar: Any = None
+        self._bar: Bar | None = None
+        self._evaluation_bar: Bar | None = None
         self._next = 0.0
+        self._title = ""
         self._epoch_start = 0
         self._began: float | None = None  # when the epoch did; None between epochs
 
@@ -49,16 +51,12 @@ class Progress:
 
     def begin(self, engine: Engine, epoch_start: int) -> None:
         """Begins to show an epoch, which may be under way: its iterations count from `epoch_start`."""
-        self._epoch_start = epoch_start
+        state = engine.state
+        self._epoch_start, self._title = epoch_start, self._epoch(engine)
         self._began = perf_counter()
         self._next = self._began + LINE_INTERVAL_S
-        if self._is_terminal():
-            from tqdm.auto import tqdm
-
-            total = engine.state.epoch_length
-            self._bar = tqdm(
-                total=total, desc=self._epoch(engine), file=self._out(), bar_format=_COUNT if total is None else _BAR, mininterval=0
-            )
+        if self._has_bar():
+            self._bar = Bar(self._title, state.epoch_length, self._out(), initial=state.iteration - epoch_start)
             self._next = perf_counter() + BAR_INTERVAL_S
 
     def on_iteration_completed(self, engine: Engine) -> None:
@@ -66,12 +64,26 @@ class Progress:
         if perf_counter() >= self._next:
             self._show(engine)
 
+    def on_evaluation_started(self) -> None:
+        """Waits before an evaluation outside an epoch is shown; inside one the wait goes on."""
+        if self._began is None:
+            self._next = perf_counter() + (BAR_INTERVAL_S if self._has_bar() else LINE_INTERVAL_S)
+
+    def on_evaluation_iteration_completed(self, engine: Engine) -> None:
+        """Shows how far an evaluation is, if some time has passed."""
+        if perf_counter() >= self._next:
+            self._show_evaluation(engine)
+
+    def on_evaluation_completed(self) -> None:
+        """Goes back to the bar of the epoch."""
+        self._close_evaluation()
+
     def on_epoch_completed(self, engine: Engine) -> None:
-        """Ends the bar, or writes a line."""
+        """Ends the bar and writes the line."""
         self._finish(engine)
 
     def on_completed(self, engine: Engine) -> None:
-        """Ends the bar of a run that ended inside an epoch."""
+        """Writes the line of an epoch inside which the run has ended."""
         self._finish(engine)
 
     def on_interrupt(self) -> None:
@@ -89,45 +101,61 @@ class Progress:
         state, seconds = engine.state, perf_counter() - self._began
         self._began = None
         if self._bar is not None:
-            self._draw(engine, state.metrics)
-            self._close()
-        else:
-            self._line(f"{self._epoch(engine)}  {state.iteration} iterations  {_numbers(state.metrics)}{seconds:.1f} s")
+            self._bar.close()
+            self._bar = None
+        self._line(f"{self._epoch(engine)}  {state.iteration} iterations  {_numbers(state.metrics)}{seconds:.1f} s")
 
     def _show(self, engine: Engine) -> None:
-        latest = self._recorder.latest if self._recorder is not None else {}
+        latest = _numbers(self._recorder.latest if self._recorder is not None else {}).rstrip()
+        done = engine.state.iteration - self._epoch_start
         if self._bar is not None:
-            self._draw(engine, latest)
+            self._bar.draw(done, latest)
             self._next = perf_counter() + BAR_INTERVAL_S
         else:
-            state = engine.state
-            of = "" if state.epoch_length is None else f"/{state.epoch_length}"
-            self._line(f"{self._epoch(engine)}  {state.iteration - self._epoch_start}{of}  {_numbers(latest)}".rstrip())
+            self._line(f"{self._title}  {_count(done, engine)}  {latest}".rstrip())
             self._next = perf_counter() + LINE_INTERVAL_S
 
-    def _draw(self, engine: Engine, metrics: dict[str, Any]) -> None:
-        self._bar.set_postfix_str(_numbers(metrics).rstrip(), refresh=False)
-        self._bar.update(engine.state.iteration - self._epoch_start - self._bar.n)
-        self._bar.refresh()
+    def _show_evaluation(self, engine: Engine) -> None:
+        state = engine.state
+        title = f"{self._title} {state.stage}".strip()
+        if self._has_bar():
+            if self._evaluation_bar is None:
+                self._evaluation_bar = Bar(title, state.epoch_length, self._out(), initial=state.iteration, over=self._bar)
+            self._evaluation_bar.draw(state.iteration, "")
+            self._next = perf_counter() + BAR_INTERVAL_S
+        else:
+            self._line(f"{title}  {_count(state.iteration, engine)}")
+            self._next = perf_counter() + LINE_INTERVAL_S
+
+    def _close_evaluation(self) -> None:
+        if self._evaluation_bar is not None:
+            self._evaluation_bar.close()
+            self._evaluation_bar = None
 
     def _close(self) -> None:
+        self._close_evaluation()
         if self._bar is not None:
-            self._bar.close()
+            self._bar.close(leave=True)
             self._bar = None
 
     def _line(self, text: str) -> None:
         print(text, file=self._out(), flush=True)
 
     def _out(self) -> TextIO:
-        return self._stream or sys.stdout  # looked up late: a notebook or a test may replace it
+        return unshared(self._stream or sys.stdout)  # looked up late: a notebook or a test may replace it
 
-    def _is_terminal(self) -> bool:
-        return self._out().isatty() or "ipykernel" in sys.modules
+    def _has_bar(self) -> bool:
+        return self._out().isatty() or in_notebook()
 
     @staticmethod
     def _epoch(engine: Engine) -> str:
         of = engine.state.max_epochs
         return f"epoch {engine.state.epoch}" + ("" if of is None else f"/{of}")
+
+
+def _count(done: int, engine: Engine) -> str:
+    length = engine.state.epoch_length
+    return f"{done}" if length is None else f"{done}/{length}"
 
 
 def _numbers(metrics: dict[str, Any]) -> str:

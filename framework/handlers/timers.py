@@ -39,7 +39,7 @@ class Timers:
         ...         return torch.optim.SGD(self.parameters(), lr=0.1)
         >>> result = Line().fit([torch.ones(2, 1)] * 4, max_epochs=1, handlers=[Timers()], progress=False)
         >>> sorted(result.series)
-        ['train/loss', 'train/time/data_s', 'train/time/iteration_s', 'train/time/samples_per_s']
+        ['train/loss', 'train/lr', 'train/time/data_s', 'train/time/iteration_s', 'train/time/samples_per_s']
         >>> sorted(result.metrics)
         ['train/loss']
     """

@@ -66,8 +66,8 @@ class Logger(Protocol):
         ...     def configure_optimizers(self):
         ...         return torch.optim.SGD(self.parameters(), lr=0.25)
         >>> _ = Line().fit([torch.ones(2)] * 4, max_epochs=1, log_every=2, progress=False, loggers=[Print()])
-        2 {'train/loss': 0.625}
-        4 {'train/loss': 0.039}
+        2 {'train/loss': 0.625, 'train/lr': 0.25}
+        4 {'train/loss': 0.039, 'train/lr': 0.25}
     """
 
     def begin(self, facts: RunFacts) -> None:

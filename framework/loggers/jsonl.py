@@ -221,13 +221,15 @@ def _take(line: dict[str, Any], series: dict[str, Curve], history: list[dict[str
     Raises:
         ValueError, TypeError, LookupError, OverflowError: it is none of ours.
     """
-    kind, values = line["kind"], from_json(line["values"])
+    kind, values = line["kind"], dict(line["values"])
     if kind == "points":
-        moment = int(line["iteration"]), int(line["epoch"]), float(line["time_s"])
-        points = [(name, float(value)) for name, value in dict(values).items()]
-        for name, value in points:
-            series.setdefault(name, []).append((moment[0], value, *moment[1:]))
+        iteration, epoch, time_s = int(line["iteration"]), int(line["epoch"]), float(line["time_s"])
+        points = [(name, (iteration, float(value), epoch, time_s)) for name, value in values.items()]  # float("NaN") is NaN
+        for name, point in points:
+            if name not in series:
+                series[name] = []
+            series[name].append(point)
     elif kind == "row":
-        history.append(dict(values))
+        history.append(from_json(values))
     else:
         raise ValueError(f"{kind!r} is no kind of line")

@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from math import inf
 from numbers import Real
 from time import time
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from framework.errors import StepError
-
-Gauge: TypeAlias = Callable[[int], Mapping[str, float]]
-"""Returns, told the iteration, what it reads there by name: nothing, one number or several."""
+from framework.metrics.gauges import Gauge, Gauges
 
 
 class Point(NamedTuple):
@@ -123,8 +121,7 @@ class Recorder:
         self.series: dict[str, list[Point]] = {}
         self.latest: dict[str, float] = {}
         self._channels: dict[str, Channel] = {}
-        self._gauges: list[Gauge] = []
-        self._gauged_at: int | None = None  # the iteration
+        self._gauges = Gauges()
 
     def channel(self, name: str) -> Channel:
         """Returns the channel of a name, new or not."""
@@ -202,7 +199,7 @@ class Recorder:
         channel.values.append(kept)
         channel.weights.append(self.samples() if n is None else n)
 
-    def gauge(self, read: Gauge) -> None:
+    def gauge(self, read: Gauge, *, yields: bool = False) -> None:
         """Asks `read` for numbers at each point of the curves, which get one of each: a learning rate, the memory in use.
 
         They are no part of `means` and `latest`, and so neither of the metrics of a run nor of its further course: they may depend
@@ -211,9 +208,9 @@ class Recorder:
         Args:
             read: is given the iteration, once for each that has a point, when all that was recorded is off the device; returns
                 numbers by name, without the stage.
+            yields: leaves out the names that something else is recorded under, which are an error otherwise.
         """
-        if read not in self._gauges:
-            self._gauges.append(read)
+        self._gauges.add(read, yields=yields)
 
     def read(self) -> dict[str, list[float]]:
         """Reads everything recorded since it was last called, off the device; no curve gets a point.
@@ -240,10 +237,7 @@ class Recorder:
         if unreal := [name for name, mean in points.items() if isinstance(mean, complex)]:
             raise StepError(f"{unreal[0]} is complex, and only real numbers are recorded. Log its .real, .abs() or .angle().")
         self.latest.update(points)
-        if self._gauges and points and iteration != self._gauged_at:
-            self._gauged_at = iteration
-            for gauge in self._gauges:
-                self._add_read(points, gauge(iteration))
+        self._gauges.read_into(points, self.stage, self._channels, iteration)
         for key, mean in points.items():
             self.series.setdefault(key, []).append(Point(iteration, mean, epoch, now))
         return points
@@ -272,7 +266,7 @@ class Recorder:
             "returned": sorted(self._returned),
             "reserved": reserved,
             "latest": dict(self.latest),
-            "gauged_at": self._gauged_at,
+            "gauged_at": self._gauges.read_at,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -284,14 +278,4 @@ class Recorder:
         self._returned.update(state["returned"])
         self._taken_up.update(state["reserved"])
         self.latest.update(state["latest"])
-        self._gauged_at = state.get("gauged_at")
-
-    def _add_read(self, points: dict[str, float], read: Mapping[str, float]) -> None:
-        for name, value in read.items():
-            key = f"{self.stage}/{name}"
-            if key in points or name in self._channels:
-                raise StepError(
-                    f"{key} is recorded twice: by a gauge, as handlers such as LearningRates have one, and by something else. "
-                    "Rename what is logged, or leave one of two such handlers out."
-                )
-            points[key] = float(value)
+        self._gauges.read_at = state.get("gauged_at")

@@ -20,6 +20,7 @@ from framework.metrics.recorder import Recorder
 from framework.module.adapter import compiled, make_trainer
 from framework.module.data_source import length_of
 from framework.module.evaluation import Evaluation
+from framework.module.learning_rates import learning_rates
 from framework.module.optimizers import configured_optimizers
 from framework.module.run import Run
 from framework.module.schedules import Schedules
@@ -84,6 +85,7 @@ def assemble(
         monitor = schedules.monitored[0][1]
         raise DataError(f"Schedule(monitor={monitor!r}) needs val_data, without which it would never step. Give val_data to fit.")
     recorder = Recorder("train", reads_cost_nothing=backend.reads_cost_nothing)
+    recorder.gauge(lambda iteration: learning_rates(optimizers), yields=True)
     source = None if train is None else _source(train, seed, settings.data_order)
     compiles = None if settings.compile_options is None else partial(compiled, backend=backend, options=settings.compile_options)
     batches = {stage: ordered(data, seed) if isinstance(data, DataLoader) else data for stage, data in val.items()}

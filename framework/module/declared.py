@@ -12,6 +12,7 @@ from framework.backends.base import Backend
 from framework.errors import StepError
 from framework.metrics.recorder import Recorder
 from framework.module.checks.shadowing import GUARDED, refuse_assignment, refuse_before_init
+from framework.module.resuming.chosen_weights import LastFit
 from framework.module.resuming.stored_weights import StoredWeights
 
 
@@ -20,11 +21,13 @@ class Declared(StoredWeights):
 
     _recorder: Recorder | None
     _backend: Backend | None
+    _last_fit: LastFit
 
     def __init__(self) -> None:
         super().__init__()
         self._recorder = None
         self._backend = None
+        self._last_fit = LastFit()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in GUARDED:
@@ -109,4 +112,4 @@ class Declared(StoredWeights):
         return own is not getattr(Declared, method)
 
     def __getstate__(self) -> dict[str, Any]:  # a copy made in a hook is no part of the run
-        return {**self.__dict__, "_recorder": None, "_backend": None}
+        return {**self.__dict__, "_recorder": None, "_backend": None, "_last_fit": LastFit()}

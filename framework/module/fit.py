@@ -18,6 +18,7 @@ from framework.engine.engine import Engine
 from framework.engine.events import Events
 from framework.engine.progress import load_progress
 from framework.errors import CheckpointError
+from framework.handlers.ema import EMA
 from framework.metrics.direction import direction
 from framework.module.assembly import Assembled, assemble
 from framework.module.checks.at_begin import check_module, check_train_data, check_val_data, training_alone
@@ -26,9 +27,11 @@ from framework.module.loggers import Loggers, begin_fit
 from framework.module.place import advised, batch_of, note_place, surroundings
 from framework.module.registration import register
 from framework.module.result import FitResult
+from framework.module.resuming.chosen_weights import LastFit
 from framework.module.resuming.comparison import describe_run, refuse_changes, refuse_other_seed
 from framework.module.resuming.module_state import load_rest
 from framework.module.resuming.past import LIMITS, Past, open_past, tell
+from framework.module.resuming.provenance import write_provenance
 from framework.module.resuming.run_folder import RunFolder
 from framework.module.resuming.saver import Saver
 from framework.module.resuming.snapshot import Snapshots, load_handlers, stateful
@@ -65,6 +68,7 @@ def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettin
                 module._take_weights(past.parts["model"], str(past.checkpoint.path))  # as after the call that trained it
                 load_rest(module, past.parts["run"]["module"])
                 load_handlers(stateful(settings.handlers), past.parts["handlers"])
+                module._last_fit.best_checkpoint = past.result.best_checkpoint
                 return past.result
         if settings.seed is not None and past is None:
             seed_all(settings.seed)
@@ -99,6 +103,7 @@ def _train(
     assembled = assemble(module, backend, train, val, settings, seed, planned)
     engine, run, source = assembled.engine, assembled.run, assembled.source
     module._backend = backend
+    module._last_fit = LastFit(ema=next((each for each in settings.handlers if isinstance(each, EMA)), None))
     saver = None
     with ExitStack() as stack:
         for each in assembled.sources:
@@ -130,7 +135,9 @@ def _train(
     result = run.result(engine)
     if folder is None:
         return result
-    return _finish(folder, result)
+    result = _finish(folder, result)
+    module._last_fit.best_checkpoint = result.best_checkpoint
+    return result
 
 
 def _make_saver(
@@ -157,6 +164,8 @@ def _make_saver(
         "limits": {name: getattr(settings, name) for name in LIMITS},
     }
     snapshots = Snapshots(module, backend, assembled.optimizers, assembled.schedules, run, source, settings.handlers, seed)
+    if isinstance(folder, RunFolder):
+        write_provenance(folder.path, module, settings, backend, seed, None if past is None else past.iteration)
     folder.write_status(status="running", reason="", iteration=0, epoch=0, metrics={})
     return Saver(folder, snapshots, run, settings, facts, now)
 
@@ -256,6 +265,7 @@ def _finish(folder: RunFolder, result: FitResult) -> FitResult:
     folder.write_status(
         status=result.status, reason=result.reason, iteration=state.iteration, epoch=state.epoch, metrics=result.metrics
     )
+    folder.draw()
     return replace(result, best_checkpoint=folder.store.best(), last_checkpoint=last)
 
 

@@ -7,14 +7,14 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from framework.engine.dispatch import KEYWORD_PAYLOAD, POSITIONAL_PAYLOAD
+from framework.engine.dispatch import KEYWORD_PAYLOAD, each_event
 from framework.engine.engine import Engine
 from framework.engine.events import EventEnum, EventLike, Events, EventsList
 from framework.engine.signature import accepts
 from framework.errors import ModuleError
 from framework.module.checks.declarations import check_plain
 from framework.module.checks.foreign_hooks import FOREIGN_HOOKS
-from framework.module.step_events import PAYLOAD, StepEvents, register_step_events
+from framework.module.step_events import StepEvents, register_step_events
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -156,6 +156,7 @@ def register_hooks(engine: Engine, target: Any, *, evaluation: bool = False) -> 
         marked = getattr(method, "_events", ())
         if not evaluation:
             for event in marked:
+                _refuse_unknown(engine, type(target), name, event)
                 engine.add_event_handler(event, method)
         found += len(marked)
         if hasattr(method, "_not_a_hook"):
@@ -202,18 +203,14 @@ def _event_of(name: str, hooks: dict[str, Any]) -> Any:
 
 
 def _check_self(cls: type, name: str, method: Any, event: Any) -> None:
-    if next(iter(inspect.signature(method).parameters), "") in (
-        "engine",
-        *POSITIONAL_PAYLOAD.get(event, ()),
-        *PAYLOAD.get(event, ()),
-    ):
+    if next(iter(inspect.signature(method).parameters), "") in ("engine", *getattr(event, "payload", ())):
         raise ModuleError(
             f"{cls.__name__}.{name}{inspect.signature(method)} lacks self. Declare it as {name}(self) or {name}(self, engine)."
         )
 
 
 def _check_signature(cls: type, name: str, method: Any, event: Any) -> None:
-    payload = (*POSITIONAL_PAYLOAD.get(event, ()), *PAYLOAD.get(event, ()))
+    payload: tuple[str, ...] = getattr(event, "payload", ())
     by_name = dict.fromkeys(KEYWORD_PAYLOAD.get(event, ()))
     calls: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         (lead, named)
@@ -226,6 +223,16 @@ def _check_signature(cls: type, name: str, method: Any, event: Any) -> None:
             f"{cls.__name__}.{name}{inspect.signature(method)} cannot be called as a hook. "
             f"Declare it as {name}(self{extra}) or {name}(self, engine{extra})."
         )
+
+
+def _refuse_unknown(engine: Engine, cls: type, name: str, marked: Any) -> None:
+    for event in each_event(marked):
+        if not engine.has_registered_events(event):
+            kind = type(event).__name__ if isinstance(event, EventEnum) else "its EventEnum"
+            raise ModuleError(
+                f"{cls.__name__}.{name} is marked with @on({event!r}), an event that nobody in this run brings. Name it in the "
+                f"class: events = ({kind},). Known are {', '.join(engine._table)}."
+            )
 
 
 def _refuse_misspelt(cls: type, name: str, hooks: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from os import PathLike
 from typing import Any, Never
 
 import torch
@@ -22,11 +23,13 @@ from framework.module.evaluation import Evaluation
 from framework.module.loggers import Loggers, facts_of
 from framework.module.place import advised
 from framework.module.prediction import predict_batches
+from framework.module.resuming.chosen_weights import CURRENT, chosen_weights
 from framework.module.settings import whole
 from framework.tracebacks import folded
 
 _ARGUMENTS = ("accelerator", "precision", "limit_batches")
-_OF_EVALUATE = (*_ARGUMENTS, "loggers")
+_OF_PREDICT = (*_ARGUMENTS, "weights")
+_OF_EVALUATE = (*_OF_PREDICT, "loggers")
 
 
 class Inference(Declared):
@@ -38,6 +41,7 @@ class Inference(Declared):
         *,
         accelerator: str | Backend | None = None,
         precision: str | None = None,
+        weights: str | PathLike[str] = CURRENT,
         limit_batches: int | None = None,
         loggers: Sequence[Logger] = (),
         **unknown: Never,
@@ -48,6 +52,10 @@ class Inference(Declared):
             data: batches.
             accelerator: as in `fit`; None for that of the last `fit`, else "auto".
             precision: as in `fit`.
+            weights: those to use; the module keeps its own. "current": its own. "best": those of the best checkpoint of the last
+                `fit`. "ema": the averages that `EMA` has made in it. Or the path of a run, which means its best checkpoint, of a
+                checkpoint, or of a file that `export` has written. Of a checkpoint the averages are taken where it has any, since
+                the evaluations of its run used them.
             limit_batches: batches to use, at most.
             loggers: as in `fit`; each gets one row. Those that a `fit` has had add it to that run.
 
@@ -75,7 +83,8 @@ class Inference(Declared):
             backend = self._backend_for(accelerator, precision)
             backend.place(self)
             seed, settings = torch.initial_seed(), {"accelerator": accelerator, "precision": precision, "limit_batches": limit}
-            with advised(), Loggers(loggers) as told:
+            settings["weights"] = str(weights)
+            with advised(), chosen_weights(self, weights), Loggers(loggers) as told:
                 if loggers:
                     told.begin(facts_of("evaluate", self, settings, seed))
                 results = Evaluation(self, backend, "test", seed=seed).run(batches, limit)
@@ -89,6 +98,7 @@ class Inference(Declared):
         *,
         accelerator: str | Backend | None = None,
         precision: str | None = None,
+        weights: str | PathLike[str] = CURRENT,
         limit_batches: int | None = None,
         **unknown: Never,
     ) -> Any:
@@ -109,8 +119,9 @@ class Inference(Declared):
         """
         with folded():
             if unknown:
-                refuse_unknown(unknown, _ARGUMENTS, "predict")
-            outputs = list(self.predict_batches(data, accelerator=accelerator, precision=precision, limit_batches=limit_batches))
+                refuse_unknown(unknown, _OF_PREDICT, "predict")
+            with chosen_weights(self, weights):
+                outputs = [*self.predict_batches(data, accelerator=accelerator, precision=precision, limit_batches=limit_batches)]
             try:
                 return join_trees(outputs)
             except (ValueError, RuntimeError, TypeError, LookupError) as error:
@@ -128,7 +139,7 @@ class Inference(Declared):
         limit_batches: int | None = None,
         **unknown: Never,
     ) -> Iterator[Any]:
-        """Yields what `prediction_step` gives for each batch, on the CPU. Arguments and errors as in `predict`."""
+        """Yields what `prediction_step` gives for each batch, on the CPU, with the current weights; else as `predict`."""
         with folded():
             if unknown:
                 refuse_unknown(unknown, _ARGUMENTS, "predict_batches")

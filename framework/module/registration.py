@@ -79,16 +79,19 @@ def register(
     add(Events.INTERRUPT, run.note_interrupt)
     if settings.max_iters is not None and settings.max_epochs is not None and run.epoch_length is None:
         add(Events.ITERATION_COMPLETED(once=settings.max_iters), run.stop_at_max_iters)
-    progress = Progress(run.recorder) if settings.progress else None
     for target in (*settings.handlers, module):
         register_events_of(engine, target)
-    for target in (progress, *settings.handlers, module):
-        if target is not None:
-            register_hooks(engine, target)
+    for target in (*settings.handlers, module):
+        register_hooks(engine, target)
     if lengths is not None:
         add(Events.EPOCH_STARTED, lengths.take)  # a hook may have changed the data
     add(Events.ITERATION_COMPLETED(every=settings.log_every), run.read_values)  # with what the hooks have logged
     add(Events.EPOCH_COMPLETED | Events.COMPLETED, run.close_row)
+    progress = Progress(run.recorder) if settings.progress else None
+    if progress is not None:
+        register_hooks(engine, progress)  # after the hooks, to show what they have logged
+        for evaluation, *_ in run.evaluations:
+            register_hooks(evaluation.engine, progress, evaluation=True)
     if saver is not None and past is not None and past.after is not None:
         add(Events.STARTED, partial(saver.restore, parts=past.parts))
         add(Events.STARTED, past.release)

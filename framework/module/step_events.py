@@ -25,27 +25,20 @@ class StepEvents(EventEnum):
         'loss_computed'
     """
 
-    LOSS_COMPUTED = "loss_computed"
+    LOSS_COMPUTED = "loss_computed", "loss"
     BACKWARD_COMPLETED = "backward_completed"
-    OPTIMIZER_STEP_STARTED = "optimizer_step_started"
-    OPTIMIZER_STEP_COMPLETED = "optimizer_step_completed"
+    OPTIMIZER_STEP_STARTED = "optimizer_step_started", "optimizer"
+    OPTIMIZER_STEP_COMPLETED = "optimizer_step_completed", "optimizer"
     EVALUATED = "evaluated"
     CLOSED = "closed"
 
-
-PAYLOAD: dict[Any, tuple[str, ...]] = {
-    StepEvents.LOSS_COMPUTED: ("loss",),
-    StepEvents.OPTIMIZER_STEP_STARTED: ("optimizer",),
-    StepEvents.OPTIMIZER_STEP_COMPLETED: ("optimizer",),
-}
-"""The arguments that hooks of these events get after the engine."""
 
 _INSIDE = tuple(event for event in StepEvents if event not in (StepEvents.EVALUATED, StepEvents.CLOSED))
 
 
 def register_step_events(engine: Engine) -> None:
     """Makes the step events known to an engine."""
-    engine.register_events(*StepEvents, event_payload=PAYLOAD)
+    engine.register_events(*StepEvents)
 
 
 def fire_closed(engine: Engine, under_way: BaseException | None = None) -> None:

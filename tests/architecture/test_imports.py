@@ -21,7 +21,9 @@ DOWN = {
     "checkpoint": {"errors"},
     "loggers": {"errors"},
     "handlers": {"engine", "metrics", "errors"},
+    "report": {"loggers", "errors"},
     "module": {
+        "report",
         "handlers",
         "loggers",
         "checkpoint",
@@ -34,6 +36,9 @@ DOWN = {
         "tracebacks",
         "errors",
     },
+    "config": {"module", "handlers", "loggers", "backends", "engine", "seeding", "errors"},
+    "cli": {"config", "report", "module", "loggers", "checkpoint", "backends", "seeding", "tracebacks", "errors"},
+    "__main__": {"cli"},
 }
 STANDS_ON = {  # the engine's core knows neither
     "engine/__init__.py": {"data"},

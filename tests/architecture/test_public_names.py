@@ -15,6 +15,7 @@ PUBLIC = [
     "CSVLogger",
     "CallableEventWithFilter",
     "CheckpointError",
+    "ConfigError",
     "DataError",
     "DeterministicEngine",
     "DeviceMemory",
@@ -27,7 +28,6 @@ PUBLIC = [
     "FitResult",
     "FrameworkError",
     "Interrupted",
-    "LearningRates",
     "Logger",
     "MLflowLogger",
     "MetricSet",
@@ -43,6 +43,7 @@ PUBLIC = [
     "ReproducibleBatchSampler",
     "ResumeError",
     "RunFacts",
+    "RunRecord",
     "Schedule",
     "SettingError",
     "State",
@@ -59,8 +60,10 @@ PUBLIC = [
     "create_supervised_trainer",
     "find_lr",
     "keep_random_state",
+    "main",
     "not_a_hook",
     "on",
+    "read_run",
     "seed_all",
     "select_backend",
     "supervised_evaluation_step",
@@ -72,6 +75,7 @@ PUBLIC = [
     "update_dataloader",
     "verify_resume",
     "warmup_schedule",
+    "write_report",
 ]
 
 

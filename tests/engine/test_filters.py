@@ -1,13 +1,9 @@
 import pytest
 
-from framework.engine import Engine, EventEnum, Events
+from framework.engine import Engine, Events
 from framework.engine.filters import condition_of
 
 contract = pytest.mark.contract
-
-
-class Words(EventEnum):
-    READ = "read"
 
 
 def counts_at(event, counter="iteration", epochs=3, length=4):
@@ -170,11 +166,9 @@ def test_filters_work_on_handlers_that_do_not_take_the_engine(engine, arguments)
         Events.TERMINATE(after=1),
         Events.TERMINATE_SINGLE_EPOCH(before=3),
         Events.INTERRUPT(event_filter=lambda engine, count: True),
-        Words.READ(every=2),
     ],
 )
 def test_an_event_without_a_counter_takes_no_filter(engine, event):
-    engine.register_events(*Words)
     with pytest.raises(ValueError, match=f"Event .*{event.name} has no counter, so it cannot be filtered"):
         engine.add_event_handler(event, print)
     assert not engine.has_event_handler(print)

@@ -6,6 +6,7 @@ It says on its output where it is, a line each, and may do something at one of t
 import json
 import os
 import random
+import select
 import signal
 import sys
 import threading
@@ -33,8 +34,25 @@ def say(text):
 
 
 def wait():
-    """Until the parent says so; signals are handled meanwhile."""
-    say("waits")
+    """Until the parent says so; signals are handled meanwhile.
+
+    Each also writes a byte that ends the wait: one that comes just before the system's wait begins would else be handled after it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which handles no signals
+        say("waits")
+        os.read(0, 1)
+        return
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    before = signal.set_wakeup_fd(wakes)
+    try:
+        say("waits")
+        while 0 not in select.select([0, woken], [], [])[0]:
+            os.read(woken, 1)
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(woken)
+        os.close(wakes)
     os.read(0, 1)
 
 
@@ -77,16 +95,20 @@ class Places:
             globals()[action]()
 
     def watch_files(self):
-        """Makes each call of a save to the system a place, and the start of a thread."""
+        """Makes each call of a save to the system a place, and the start of a thread; also as, say, "write of save 2"."""
         for name in FILE_CALLS:
             setattr(files, name, self._told(name, getattr(files, name)))
         start = threading.Thread.start
-        threading.Thread.start = lambda thread: (start(thread), self("thread"))[0]
+        threading.Thread.start = lambda thread: (start(thread), self("thread"), self(self._of_save("thread")))[0]
+
+    def _of_save(self, name):
+        return f"{name} of save {self._passed['make_folder']}"  # what a save begins with
 
     def _told(self, name, call):
         def told(*arguments):
             self("file")
             self(name)
+            self(self._of_save(name))
             return call(*arguments)
 
         return told

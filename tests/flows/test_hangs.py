@@ -94,7 +94,7 @@ def test_a_worker_that_is_killed(tmp_path, plan):
 
 @pytest.mark.fault(1, 23)
 def test_a_worker_that_is_killed_during_a_save(tmp_path):
-    with Program(plan_of(tmp_path, workers=2, at={"rename": [4, "wait"]})) as program:
+    with Program(plan_of(tmp_path, workers=2, at={"rename": [6, "wait"]})) as program:
         program.hear("waits")
         children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
         assert len(children) == 2

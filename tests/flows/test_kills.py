@@ -37,7 +37,7 @@ def finish(folder, number=2, **plan):
     """Lets a run go on to its end, and asserts that this is the usual one and that the killed processes have left nothing."""
     assert_goes_on(folder, **{"seed": SEED if newest(folder) is None else 99, "workers": number % 4, **plan})
     left = {path.name for path in Path(folder, "run").iterdir()}
-    assert left == {"checkpoints", "metrics.jsonl", "run.json", "run.lock"}
+    assert left == {"checkpoints", "config.yaml", "environment.json", "metrics.jsonl", "report.html", "run.json", "run.lock"}
     names = [path.name for path in Path(folder, "run", "checkpoints").iterdir()]
     assert all(re.fullmatch(r"step-\d{8}(\.\d+)?|(last|best)\.json", name) for name in names), names
 
@@ -47,8 +47,8 @@ def test_killed_in_a_step_in_a_validation_and_in_saves(tmp_path):
     reached = [
         kill_at(tmp_path, 2, step=5),  # inside a window
         kill_at(tmp_path, 0, evaluation=2),
-        kill_at(tmp_path, 3, rename=2),  # just before the checkpoint gets its name
-        kill_at(tmp_path, 1, rename=3),  # just after
+        kill_at(tmp_path, 3, rename=4),  # just before the checkpoint gets its name
+        kill_at(tmp_path, 1, rename=5),  # just after
         kill_at(tmp_path, 2, remove_folder=1),  # in the rotation
         kill_at(tmp_path, 1, step=6),
     ]
@@ -66,7 +66,7 @@ def test_killed_before_the_first_checkpoint(tmp_path):
 def test_killed_at_the_end(tmp_path):
     reached = [
         kill_at(tmp_path, 0, TERMINATE=1),
-        kill_at(tmp_path, 1, rename=2),  # of the last checkpoint
+        kill_at(tmp_path, 1, rename=4),  # of the last checkpoint
         kill_at(tmp_path, 2, CLOSED=1),  # it is there, run.json does not say so
         kill_at(tmp_path, 0, CLOSED=1),
     ]
@@ -77,7 +77,7 @@ def test_killed_at_the_end(tmp_path):
 @pytest.mark.fault(1, 30)
 def test_killed_while_saves_are_made_in_the_background(tmp_path):
     for number, place in enumerate(("create", "rename")):
-        ended = run(plan_for(tmp_path, number, at={place: [9 + number, "die"]}, settings={"async_save": True}))
+        ended = run(plan_for(tmp_path, number, at={place: [11 + number, "die"]}, settings={"async_save": True}))
         assert ended.code == -SIGKILL, ended
     assert iteration(tmp_path) > 0
     finish(tmp_path, settings={"async_save": True})

@@ -92,9 +92,9 @@ def test_sigterm_in_a_save(tmp_path):
 @pytest.mark.parametrize(
     ("first", "second", "code", "place", "number"),
     [
-        (SIGTERM, SIGTERM, 143, "write", 30),
-        (SIGINT, SIGTERM, 143, "thread", 9),  # in the start of the thread that sums up
-        (SIGTERM, SIGINT, -SIGINT, "rename", 4),
+        (SIGTERM, SIGTERM, 143, "write of save 2", 4),
+        (SIGINT, SIGTERM, 143, "thread of save 2", 2),  # in the start of the thread that sums up
+        (SIGTERM, SIGINT, -SIGINT, "rename of save 2", 1),
     ],
 )
 def test_a_second_signal_in_a_save(tmp_path, first, second, code, place, number):

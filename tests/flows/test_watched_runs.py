@@ -3,7 +3,7 @@
 import pytest
 from faulty_runs import Does, Net, assert_same_end, difference, fit, go_on, lines, loader, stop
 
-from framework import DeviceMemory, LearningRates, Norms, Timers, seed_all, verify_resume, warmup_schedule
+from framework import DeviceMemory, Norms, Timers, seed_all, verify_resume, warmup_schedule
 
 MACHINE = ("train/time/", "train/memory/")  # follow from the clock and the process
 
@@ -14,7 +14,7 @@ class Scheduled(Net):
 
 
 def watchers():
-    return [Norms(every=2, layers=True), Timers(), DeviceMemory(), LearningRates()]
+    return [Norms(every=2, layers=True), Timers(), DeviceMemory()]
 
 
 def scheduled(seed):

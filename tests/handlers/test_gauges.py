@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from framework import DeviceMemory, Engine, LearningRates, Norms, SettingError, Timers, TrainModule
+from framework import DeviceMemory, Engine, Norms, SettingError, Timers, TrainModule
 from framework.module.hooks import register_hooks
 
 
-@pytest.mark.parametrize("handler", [LearningRates(), Norms(), Timers()], ids=lambda handler: type(handler).__name__)
+@pytest.mark.parametrize("handler", [Norms(), Timers()], ids=lambda handler: type(handler).__name__)
 def test_a_run_without_a_recorder_is_refused(handler):
     engine = Engine(lambda engine, batch: None)
     register_hooks(engine, handler)

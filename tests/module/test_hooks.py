@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from framework import Engine, EventEnum, Events, ModuleError, StepEvents, TrainModule, not_a_hook, on
 from framework.module.hooks import check_assigned_hooks, check_hooks, known_hooks, register_hooks
@@ -309,3 +310,86 @@ def test_handler_classes_are_checked_too():
 
     with pytest.raises(ModuleError, match=r"Handler.on_epoch_end is no hook. Did you mean on_epoch_completed?"):
         check_hooks(Handler, vars(Handler))
+
+
+# Custom events
+
+
+class Pages(EventEnum):
+    PAGE_TURNED = "page_turned", "page"
+
+
+class Reader(TrainModule):
+    events = (Pages,)
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.seen = []
+
+    def training_step(self, batch, engine):
+        engine.fire_event(Pages.PAGE_TURNED, batch)
+        return self.weight.sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_hooks_of_custom_events_get_what_the_event_declares():
+    class Net(Reader):
+        def on_page_turned(self, page):
+            self.seen.append(page)
+
+        @on(Pages.PAGE_TURNED(every=2))
+        def every_second(self, engine, page):
+            self.seen.append((engine.state.iteration, page))
+
+        @on(Pages.PAGE_TURNED(once=3) | Events.COMPLETED)
+        def at_times(self):
+            self.seen.append("now")
+
+    net = Net()
+    net.fit([10, 20, 30], max_epochs=1, progress=False)
+    assert net.seen == [10, 20, (2, 20), 30, "now", "now"]
+
+
+def test_a_wrong_signature_of_a_custom_hook_is_refused_with_the_right_one():
+    message = refusal("on_page_turned", lambda self, a, b, c: None, events=(Pages,))
+    assert message.endswith("Declare it as on_page_turned(self, page) or on_page_turned(self, engine, page).")
+    assert "lacks self" in refusal("on_page_turned", lambda page: None, events=(Pages,))
+
+
+@pytest.mark.parametrize(
+    ("marked", "shown", "kind"),
+    [
+        (Games.GAME_WON, "Games.GAME_WON", "Games"),
+        (Events.COMPLETED | Games.GAME_WON, "Games.GAME_WON", "Games"),
+        (Games.GAME_WON(every=2), "<event=GAME_WON, .*>", "its EventEnum"),
+        ("EPOCH_ENDED", "'EPOCH_ENDED'", "its EventEnum"),
+    ],
+)
+def test_an_event_that_nobody_brings_is_to_be_named_in_the_class(marked, shown, kind):
+    class Net(Reader):
+        @on(marked)
+        def tell(self): ...
+
+    words = rf"Net.tell is marked with @on\({shown}\), an event that nobody in this run brings. Name .*: events = \({kind},\)"
+    with pytest.raises(ModuleError, match=words):
+        Net().fit([1, 2], max_epochs=1, progress=False)
+
+
+def test_a_handler_object_may_bring_the_events_that_a_module_is_marked_with():
+    class Net(Reader):
+        @on(Games.GAME_WON)
+        def tell(self):
+            self.seen.append("won")
+
+    class Referee:
+        events = (Games,)
+
+        def on_completed(self, engine):
+            engine.fire_event(Games.GAME_WON)
+
+    net = Net()
+    net.fit([1, 2], max_epochs=1, progress=False, handlers=[Referee()])
+    assert net.seen == ["won"]

@@ -171,7 +171,7 @@ def test_what_fit_tells(line, batches):
     assert (facts.verb, facts.module, facts.seed, facts.run_dir, facts.goes_on_from) == ("fit", "Line", 3, None, None)
     assert (facts.points_until, facts.rows_until) == (-1, -1)
     curve = result.series["train/loss"]
-    assert told.seen[1:3] == [("points", point.iteration, 1, {"train/loss": point.value}) for point in curve]
+    assert told.seen[1:3] == [("points", point.iteration, 1, {"train/loss": point.value, "train/lr": 0.05}) for point in curve]
     assert told.seen[3] == ("row", result.history[0])
     assert told.seen[4] == ("close", "completed", "max_epochs=1 was reached.")
 
@@ -235,7 +235,7 @@ def test_what_evaluate_tells(line, batches):
     assert told.verbs() == ["begin", "row", "close"]
     facts = told.seen[0][1]
     assert (facts.verb, facts.module, facts.run_dir) == ("evaluate", "Line", None)
-    assert facts.settings == {"accelerator": "cpu", "precision": None, "limit_batches": 2}
+    assert facts.settings == {"accelerator": "cpu", "precision": None, "limit_batches": 2, "weights": "current"}
     assert told.seen[1:] == [("row", results), ("close", "completed", "The evaluation is over.")]
 
 
@@ -309,5 +309,5 @@ def test_settings_of_fit_are_told(line, batches):
 
 def test_with_a_run_folder_both_are_written(line, batches, tmp_path):
     line().fit(batches, max_epochs=1, progress=False, run_dir=tmp_path, loggers=[CSVLogger()])
-    assert (tmp_path / "metrics.csv").read_text().count("\n") == 1 + 1 + 1
+    assert (tmp_path / "metrics.csv").read_text().count("\n") == 1 + 2 + 1
     assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 2

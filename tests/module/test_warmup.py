@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, SequentialLR
 
-from framework import LearningRates, Schedule, SettingError, warmup_schedule
+from framework import Schedule, SettingError, warmup_schedule
 
 TOTAL, WARM = 50, 10
 
@@ -77,7 +77,7 @@ def test_fit_steps_it_with_each_optimizer(line, batches):
             return {name: warmup_schedule(each, total_steps, warmup=2, decay="linear") for name, each in optimizers.items()}
 
     settings = {"max_epochs": 2, "accumulate": 2, "log_every": 2, "progress": False}
-    result = Module().fit(batches, handlers=[LearningRates()], **settings)
+    result = Module().fit(batches, **settings)
     expected = [2 / 3, 1.0, 0.75, 0.5, 0.25, 0.0]
     for name in ("weight", "bias"):
         assert [point.value for point in result.series[f"train/lr/{name}"]] == pytest.approx(expected, abs=1e-12)
@@ -96,9 +96,9 @@ def test_a_run_that_goes_on_takes_the_same_rates(line, batches, stopped_at, tmp_
                 engine.interrupt()
 
     settings = {"max_epochs": 2, "log_every": 1, "progress": False, "seed": 3}
-    whole = Module().fit(batches, handlers=[LearningRates()], **settings)
-    Module().fit(batches, handlers=[LearningRates(), Stop()], run_dir=tmp_path, **settings)
-    result = Module().fit(batches, handlers=[LearningRates()], run_dir=tmp_path, **settings)
+    whole = Module().fit(batches, **settings)
+    Module().fit(batches, handlers=[Stop()], run_dir=tmp_path, **settings)
+    result = Module().fit(batches, run_dir=tmp_path, **settings)
     for name in ("train/lr", "train/loss"):
         assert [point[:3] for point in result.series[name]] == [point[:3] for point in whole.series[name]]
 

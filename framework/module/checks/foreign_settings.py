@@ -163,7 +163,7 @@ FOREIGN_SETTINGS: dict[str, str] = {
 
 FOREIGN_ARGUMENTS: dict[str, str] = {
     "batch_size": "It belongs to the DataLoader, which is the first argument.",
-    "ckpt_path": "Call load_weights(path) first.",
+    "ckpt_path": "Use weights.",
     "dataloader": _DATA_OF_CALL,
     "dataloaders": _DATA_OF_CALL,
     "device": FOREIGN_SETTINGS["device"],

@@ -24,7 +24,7 @@ DECLARATIONS = frozenset(
 )
 """What a class defines, as methods."""
 
-INTERNAL = frozenset({"_recorder", "_backend", "_backend_for", "_hparams", "_take_weights"})
+INTERNAL = frozenset({"_recorder", "_backend", "_backend_for", "_hparams", "_last_fit", "_take_from", "_take_weights"})
 """What TrainModule keeps for itself."""
 
 TORCH = frozenset(
@@ -120,7 +120,12 @@ def check_object(module: nn.Module) -> None:
             f"{cls}.__init__ does not call super().__init__(), so the module is not ready. Make super().__init__() the first "
             f"line of {cls}.__init__."
         )
-    for name, usable in (("_recorder", hasattr(own["_recorder"], "log")), ("_backend", isinstance(own["_backend"], Backend))):
+    usables = {
+        "_recorder": hasattr(own["_recorder"], "log"),
+        "_backend": isinstance(own["_backend"], Backend),
+        "_last_fit": hasattr(own["_last_fit"], "best_checkpoint"),
+    }
+    for name, usable in usables.items():
         if own[name] is not None and not usable:
             raise ModuleError(
                 f"{cls} assigns self.{name} = {_short(own[name])}, but {name} is what TrainModule uses itself. Give the attribute "

@@ -28,10 +28,11 @@ def refuse_unknown(names: Collection[str], known: Collection[str], verb: str) ->
     Raises:
         SettingError: naming for each the nearest one, or what takes its place.
     """
-    raise SettingError(" ".join(f"{verb} has no setting {name!r}. {_remedy(name, known, verb)}" for name in names))
+    raise SettingError(" ".join(f"{verb} has no setting {name!r}. {remedy(name, known, verb)}" for name in names))
 
 
-def _remedy(name: str, known: Collection[str], verb: str) -> str:
+def remedy(name: str, known: Collection[str], verb: str) -> str:
+    """Returns what to write in the place of an unknown name: the nearest one, or what takes its place here."""
     trains = verb not in _WITHOUT_TRAINING
     foreign = FOREIGN_SETTINGS if trains else FOREIGN_ARGUMENTS
     if name.lower() in foreign:

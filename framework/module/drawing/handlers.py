@@ -9,7 +9,7 @@ from typing import Any
 
 from framework.engine.dispatch import Record, Slot
 from framework.engine.engine import Engine
-from framework.engine.filters import condition_of
+from framework.engine.filters import Filter, condition_of
 from framework.module.drawing.names import Names, remark_on
 from framework.module.drawing.page import Page
 
@@ -68,7 +68,8 @@ class Handlers:
             if slot.event not in self._drawn:
                 for record in slot.records:
                     if not _is_internal(_function_of(record)):
-                        yield f"{getattr(slot.event, 'value', slot.event)}: {self._call(slot, record)}"
+                        condition = "" if record.due is None else f"if {self._condition(slot, record.due)}: "
+                        yield f"{getattr(slot.event, 'value', slot.event)}: {condition}{self._call(slot, record)}"
 
     def _does_something(self, record: Record) -> bool:
         function = _function_of(record)
@@ -86,13 +87,11 @@ class Handlers:
                 self._page.line(self._call(slot, record), remark_on(record.given))
 
     def _if_due(self, slot: Slot, record: Record) -> AbstractContextManager[None]:
-        if record.due is None:
-            return nullcontext()
+        return nullcontext() if record.due is None else self._page.block(f"if {self._condition(slot, record.due)}:")
+
+    def _condition(self, slot: Slot, due: Filter) -> str:
         count = self._counts.get(slot.counter or "", f"{self._called}.state.{slot.counter}")
-        condition = condition_of(record.due, count)
-        if condition is None:  # a function of the user's
-            condition = f"{self._names.of_handler(record.due)}({self._called}, {count})"
-        return self._page.block(f"if {condition}:")
+        return condition_of(due, count) or f"{self._names.of_handler(due)}({self._called}, {count})"  # a function of the user's
 
     def _call(self, slot: Slot, record: Record) -> str:
         """Returns the call as the engine makes it: what it hands over is found out by the engine's own rules."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from os import PathLike
@@ -19,9 +20,13 @@ from framework.checkpoint.lock import FolderLock
 from framework.checkpoint.store import CheckpointStore
 from framework.errors import CheckpointError, ResumeError
 from framework.loggers.jsonl import MetricsFile, from_json, to_json
+from framework.module.resuming.provenance import CONFIG_FILE, ENVIRONMENT_FILE
 from framework.module.resuming.stored_weights import CHECKPOINTS, find_checkpoint
+from framework.report.writing import write_report
 
 RUN_FILE = "run.json"
+REPORT_FILE = "report.html"
+_WHOLE_FILES = (RUN_FILE, REPORT_FILE, CONFIG_FILE, ENVIRONMENT_FILE)
 FORMAT = 1
 _STATUS = {
     "status": (str,),
@@ -120,11 +125,26 @@ class RunFolder:
         except OSError as error:
             raise files.cannot_write(f"Writing {self.path / RUN_FILE}", error) from error
 
-    def _remove_strays(self) -> None:
-        """Removes what processes have left that were killed in `write_status`; nobody else is at work here now."""
+    def draw(self) -> None:
+        """Draws the run as report.html. Where that fails, a warning says why: the run itself is saved."""
         try:
-            for stray in self.path.glob(f".tmp-{RUN_FILE}-*"):
-                files.remove_file(stray)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what is damaged in the folder was told when the run went on
+                write_report(self.path, self.path / REPORT_FILE)
+        except Exception as error:  # noqa: BLE001  # whatever it is: it is told, and no reason to lose the result of a run
+            warnings.warn(
+                f"{self.path / REPORT_FILE} could not be drawn: {type(error).__name__}: {error} The run is whole; "
+                f"`framework report {self.path}` draws it later.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _remove_strays(self) -> None:
+        """Removes what processes have left that were killed in a write; nobody else is at work here now."""
+        try:
+            for name in _WHOLE_FILES:
+                for stray in self.path.glob(f".tmp-{name}-*"):
+                    files.remove_file(stray)
         except OSError as error:
             raise files.cannot_write(f"Removing what a killed process has left in {self.path}", error) from error
 

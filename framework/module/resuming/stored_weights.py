@@ -23,6 +23,7 @@ CHECKPOINTS = "checkpoints"
 LAZY = "not yet known"
 _WHICH = ("best", "last")
 _EXTRA = "_extra_state"  # how torch names it
+_EMA = "EMA/0"  # how a checkpoint names the first handler of that class
 
 
 class StoredWeights(nn.Module):
@@ -36,17 +37,18 @@ class StoredWeights(nn.Module):
         return self
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, which: str = "best", **arguments: Any) -> Self:
+    def load(cls, path: str | PathLike[str], *, which: str = "best", averaged: bool = False, **arguments: Any) -> Self:
         """Makes the module of a run anew: with the constructor arguments it had and with its weights.
 
         Args:
             path: the folder of a run, or of one checkpoint.
             which: of a run, "best": the checkpoint with the best value of the monitored metric, and the newest where none was
                 monitored; or "last".
+            averaged: take the averages that `EMA` has made, which the run's evaluations used.
             **arguments: constructor arguments that replace recorded ones; needed for those that a file cannot hold.
 
         Raises:
-            CheckpointError: no checkpoint is there, it is damaged, or it is one of another class.
+            CheckpointError: no checkpoint is there, it is damaged, is one of another class, or has no averages.
             TypeError: an argument is missing.
         """
         with folded():
@@ -66,25 +68,21 @@ class StoredWeights(nn.Module):
                     f"too large. Give them: {cls.__name__}.load(path, {missing[0]}=...), or make the module and call load_weights."
                 )
             module: Self = make_again(cls, {**hparams["values"], **arguments})
-            module._take_weights(checkpoint.read("model"), str(checkpoint.path))
+            module._take_weights(_state(checkpoint, averaged), str(checkpoint.path))
             return module
 
-    def load_weights(self, path: str | PathLike[str], *, which: str = "best") -> None:
+    def load_weights(self, path: str | PathLike[str], *, which: str = "best", averaged: bool = False) -> None:
         """Takes the weights of a run, a checkpoint, or a file that `export` has written.
 
         Args:
             path: the folder of a run or of one checkpoint, or a .safetensors file.
-            which: as in `load`.
+            which, averaged: as in `load`; of a file there is nothing to choose.
 
         Raises:
-            CheckpointError: nothing is there, it is damaged, or its weights are not those of this module.
+            CheckpointError: nothing is there, it is damaged, its weights are not those of this module, or it has no averages.
         """
         with folded():
-            if Path(path).suffix == ".safetensors":
-                self._take_weights(_read_file(Path(path)), str(path), without_rest=True)
-            else:
-                checkpoint = find_checkpoint(path, which)
-                self._take_weights(checkpoint.read("model"), str(checkpoint.path))
+            self._take_from(path, which, averaged)
 
     def export(self, path: str | PathLike[str]) -> None:
         """Writes the weights as one safetensors file, which plain PyTorch reads: `load_state_dict(load_file(path))`.
@@ -130,6 +128,14 @@ class StoredWeights(nn.Module):
                     f"Writing {target} failed: {error}. See that its folder exists, may be written to and has room."
                 ) from error
 
+    def _take_from(self, path: str | PathLike[str], which: str, averaged: bool | None) -> None:
+        """Loads what `load_weights` loads; `averaged` None takes averages where there are any."""
+        if Path(path).suffix == ".safetensors":
+            self._take_weights(_read_file(Path(path)), str(path), without_rest=True)
+        else:
+            checkpoint = find_checkpoint(path, which)
+            self._take_weights(_state(checkpoint, averaged), str(checkpoint.path))
+
     def _take_weights(self, state: dict[str, Any], source: str, *, without_rest: bool = False) -> None:
         """Loads weights that are those of this module; a file comes without the rest, which is extra state of other types."""
         own = self.state_dict()
@@ -168,6 +174,32 @@ def find_checkpoint(path: str | PathLike[str], which: str = "last") -> Checkpoin
             f"{CHECKPOINTS}/step-... folders."
         )
     return open_checkpoint(folder)
+
+
+def _state(checkpoint: Checkpoint, averaged: bool | None) -> dict[str, Any]:
+    """Returns the weights of a checkpoint; `averaged` None takes averages where there are any.
+
+    Raises:
+        CheckpointError: there are no averages, where they are asked for.
+    """
+    state: dict[str, Any] = dict(checkpoint.read("model"))
+    if averaged is False:
+        return state
+    averages = _averages(checkpoint)
+    if averaged and not averages:
+        raise CheckpointError(
+            f"averaged=True: {checkpoint.path} holds no averages. Its run had no EMA among its handlers, or not one step yet. "
+            "Leave averaged out to take the weights."
+        )
+    return {**state, **averages}
+
+
+def _averages(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Returns the averages that the first EMA of a run has made, by the names of the weights; nothing where there are none."""
+    handlers: Any = checkpoint.read("handlers") if "handlers" in checkpoint.parts else None
+    ema: Any = handlers.get(_EMA) if isinstance(handlers, Mapping) else None
+    averages: Any = ema.get("averaged") if isinstance(ema, Mapping) else None
+    return dict(averages) if isinstance(averages, Mapping) else {}
 
 
 def weights_diff(saved: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:

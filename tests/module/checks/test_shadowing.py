@@ -131,7 +131,7 @@ def test_a_verb_that_is_called_on_the_class(line, batches):
         line.fit(batches, batches, max_epochs=1)
 
 
-@pytest.mark.parametrize("name", ["_recorder", "_backend"])
+@pytest.mark.parametrize("name", ["_recorder", "_backend", "_last_fit"])
 def test_what_trainmodule_keeps_for_itself(line, batches, name):
     words = rf"Net assigns self.{name} = 'mine', but {name} is what TrainModule uses itself. Give the attribute another name"
     with pytest.raises(ModuleError, match=words):

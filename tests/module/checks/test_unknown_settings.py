@@ -50,7 +50,7 @@ def test_each_of_several_is_named(line, batches):
     ],
 )
 def test_the_other_verbs_do_so_too(line, batches, verb, name, remedy):
-    remedy = remedy.format(", loggers" if verb == "evaluate" else "")
+    remedy = remedy.format({"evaluate": ", weights, loggers", "predict": ", weights"}.get(verb, ""))
     assert refusal(getattr(line(), verb), batches, **{name: 3}) == f"{verb} has no setting {name!r}. {remedy}"
 
 
@@ -59,8 +59,13 @@ def test_the_settings_are_the_arguments_of_fit(line):
     assert set(SETTINGS) == {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
     for verb in (line.evaluate, line.predict, line.predict_batches):
         parameters = inspect.signature(verb).parameters.values()
-        known = ["accelerator", "precision", "limit_batches", *(["loggers"] if verb.__name__ == "evaluate" else [])]
-        assert [each.name for each in parameters if each.kind is each.KEYWORD_ONLY] == known
+        more = {"evaluate": {"weights", "loggers"}, "predict": {"weights"}}.get(verb.__name__, set())
+        assert {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} == {
+            "accelerator",
+            "precision",
+            "limit_batches",
+            *more,
+        }
 
 
 def test_another_verb_may_be_named():

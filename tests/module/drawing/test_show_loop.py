@@ -11,7 +11,19 @@ from torch import nn
 from torch.optim.lr_scheduler import LinearLR, OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader
 
-from framework import DataError, EarlyStopping, Events, ModuleError, Plain, Schedule, SettingError, StepEvents, TrainModule, on
+from framework import (
+    DataError,
+    EarlyStopping,
+    EventEnum,
+    Events,
+    ModuleError,
+    Plain,
+    Schedule,
+    SettingError,
+    StepEvents,
+    TrainModule,
+    on,
+)
 from framework.handlers import EMA
 from framework.module.drawing.show_loop import draw_loop
 from framework.module.hooks import EVALUATION_PREFIX
@@ -156,6 +168,21 @@ def test_a_handler_of_an_event_that_the_loop_does_not_fire_is_told_of(line, batc
     assert text.splitlines()[-2:] == [
         "# This loop does not fire these events itself; who does runs their handlers:",
         "# evaluated: early_stopping.on_evaluated(engine)",
+    ]
+
+
+def test_a_filter_on_a_custom_event_is_shown_beside_its_handler(line, batches):
+    class Mine(line):
+        events = (EventEnum("Pages", {"PAGE_TURNED": ("page_turned", "page")}),)
+
+        def on_page_turned(self, page): ...
+
+        @on(events[0].PAGE_TURNED(every=2))
+        def second(self): ...
+
+    assert draw_loop(Mine(), batches, max_epochs=1).splitlines()[-2:] == [
+        "# page_turned: model.on_page_turned(page)",
+        "# page_turned: if engine.state.page_turned_count % 2 == 0: model.second()",
     ]
 
 

@@ -1,12 +1,11 @@
 import gc
 import weakref
 
-import pytest
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR
 
-from framework import LearningRates, Schedule, StepError, TrainModule
+from framework import Schedule, TrainModule
 
 
 class Two(TrainModule):
@@ -22,9 +21,7 @@ class Two(TrainModule):
 
 
 def rates(module, batches=4, **settings):
-    fitted = module.fit(
-        [torch.ones(2, 2)] * batches, **{"max_epochs": 1, "log_every": 2, **settings}, handlers=[LearningRates()], progress=False
-    )
+    fitted = module.fit([torch.ones(2, 2)] * batches, **{"max_epochs": 1, "log_every": 2, **settings}, progress=False)
     curves = {name: [tuple(point[:2]) for point in points] for name, points in fitted.series.items() if "/lr" in name}
     return curves, fitted
 
@@ -66,23 +63,30 @@ def test_rates_are_no_metrics():
     assert "train/lr" not in result.history[0]
 
 
-def test_a_rate_that_is_logged_as_well_is_refused():
+def test_what_the_module_logs_under_that_name_is_drawn_instead():
     class Module(Two):
         def on_iteration_completed(self):
-            self.log("lr", 0.25)
+            self.log("lr", 0.5)
 
-    with pytest.raises(StepError, match=r"train/lr is recorded twice: by a gauge, as handlers such as LearningRates have one"):
-        rates(Module())
+    assert rates(Module())[0] == {"train/lr": [(2, 0.5), (4, 0.5)]}
 
 
-def test_it_keeps_no_optimizer():
-    handler, made = LearningRates(), []
+def test_a_gauge_of_that_name_is_drawn_instead():
+    class Module(Two):
+        def on_started(self, engine):
+            engine.state.recorder.gauge(lambda iteration: {"lr": float(iteration)})
+
+    assert rates(Module())[0] == {"train/lr": [(2, 2.0), (4, 4.0)]}
+
+
+def test_no_optimizer_is_kept():
+    made = []
 
     class Module(Two):
         def configure_optimizers(self):
             made.append(weakref.ref(optimizer := super().configure_optimizers()))
             return optimizer
 
-    Module().fit([torch.ones(2, 2)], max_epochs=1, handlers=[handler], progress=False)
+    Module().fit([torch.ones(2, 2)], max_epochs=1, progress=False)
     gc.collect()
     assert made[0]() is None

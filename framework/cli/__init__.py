@@ -1,0 +1,5 @@
+"""The command line: `framework fit`, `evaluate`, `predict`, `resume`, `show`, `report`, `new`."""
+
+from framework.cli.main import main
+
+__all__ = ["main"]

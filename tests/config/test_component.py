@@ -1,0 +1,135 @@
+"""Classes with arguments: what is checked of them, on which line."""
+
+import pytest
+
+TEXT = """
+model:
+  class_path: module.Many
+  init_args:
+    needed: 3
+    {}
+data: data.load
+fit: {{max_epochs: 1}}
+"""
+
+
+def test_what_is_inside_is_made_with_the_module(read):
+    text = TEXT.format("layers: [{class_path: torch.nn.ReLU}, {class_path: module.Keeps, init_args: {anything: '3', options: {}}}]")
+    configuration = read(text)
+    first, second = configuration.make_module().given["layers"]
+    assert type(first).__name__ == "ReLU"
+    assert second.given == ("3", {})
+    assert configuration.make_module().given["layers"][0] is not first
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("lr: fast", "model.init_args.lr should be a number, got 'fast'."),
+        ("neded: 3", "model.init_args.neded is unknown. Did you mean needed?"),
+        ("zzz: 3", "model.init_args.zzz is unknown. module.Many takes needed, anything, untyped, flag, either, "),
+        ("flag: no", "model.init_args.flag should be true or false, got 'no'."),
+        (
+            "layer: {class_path: torch.nn.Linear}",
+            "torch.nn.Linear needs in_features, out_features. Give model.init_args.layer.init_args.",
+        ),
+        (
+            "layer: {class_path: torch.nn.ReLU, init_args: {inplce: true}}",
+            "model.init_args.layer.init_args.inplce is unknown. Did you mean inplace?",
+        ),
+        (
+            "layer: {class_path: torch.nn.ReLU, init_args: {inplace: 3}}",
+            "model.init_args.layer.init_args.inplace should be true or false, got 3.",
+        ),
+        (
+            "layer: {class_path: torch.nn.Relu}",
+            "model.init_args.layer.class_path names torch.nn.Relu, but torch.nn has no Relu. Did you mean ReLU?",
+        ),
+        ("layer: {class_path: torch.optim.SGD}", "model.init_args.layer should be a Module or null, got torch.optim.SGD."),
+        ("layer: {class_path: EMA}", "model.init_args.layer should be a Module or null, got framework.EMA."),
+        (
+            "layers: [{class_path: torch.nn.Linear}]",
+            "torch.nn.Linear needs in_features, out_features. Give model.init_args.layers[0].init_args.",
+        ),
+        (
+            "anything: {class_path: torch.nn.ReLU}",
+            "model.init_args.anything names torch.nn.ReLU, but anything has no type that says so. Annotate it, such",
+        ),
+        (
+            "untyped: [{class_path: torch.nn.ReLU}]",
+            "model.init_args.untyped names torch.nn.ReLU, but untyped has no type that says so.",
+        ),
+        ("shape: {widht: 3}", "model.init_args.shape.widht is unknown. Did you mean width?"),
+        ("shape: {width: a}", "model.init_args.shape.width should be a whole number, got 'a'."),
+        ("shape: {depth: 3}", "model.init_args.shape"),
+        (
+            "call: os.system",
+            "model.init_args.call names os.system, of Python's standard library, which a configuration may not call.",
+        ),
+        ("call: module.os", "model.init_args.call should be Callable[[float], float] or null, got 'module.os'."),
+        ("layer_type: torch.load", "model.init_args.layer_type names torch.load, which a configuration may not call"),
+        (
+            "layer_type: torch.optim.SGD",
+            "model.init_args.layer_type should be type[torch.nn.modules.module.Module], got 'torch.optim.SGD'.",
+        ),
+    ],
+)
+def test_mistakes(mistakes, argument, expected):
+    (line,) = mistakes(TEXT.format(argument))
+    assert line.startswith(f"a.yaml, line 6: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("argument", "name", "value"),
+    [
+        ("call: module.double", "call", "double"),
+        ("layer_type: torch.nn.Tanh", "layer_type", "Tanh"),
+        ("optimizer: {class_path: torch.optim.Adam, init_args: {lr: 1e-2}}", "optimizer", "functools.partial"),
+        ("shape: {width: 3}", "shape", "Shape(width=3, depth=2)"),
+        ("anything: {path: os.system, of: [torch.load]}", "anything", "{'path': 'os.system', 'of': ['torch.load']}"),
+        ("name: os.system", "name", "os.system"),
+    ],
+)
+def test_arguments_that_fit(read, argument, name, value):
+    given = read(TEXT.format(argument)).make_module().given[name]
+    assert value in (repr(given) if not isinstance(given, str | type) else str(given))
+
+
+def test_what_is_missing(mistakes):
+    text = "model: module.Many\ndata: data.load\nfit: {max_epochs: 1}"
+    assert mistakes(text) == ["a.yaml, line 1: module.Many needs needed, which is missing. Give model.init_args.needed."]
+    assert mistakes("model: module.Many\ndata: {class_path: data.by_name, init_args: {x: 1}}\nfit: {max_epochs: 1}") == [
+        "a.yaml, line 1: module.Many needs needed, which is missing. Give model.init_args.needed.",
+        "a.yaml, line 2: data.init_args.x is unknown. data.by_name takes no arguments.",
+    ]
+
+
+def test_a_text_of_the_command_line_is_what_the_parameter_wants(read, mistakes):
+    text = TEXT.format("")
+    configuration = read(text, overrides=["--model.name=64", "--model.either=64", "--model.anything=null", "--model.untyped=no"])
+    given = configuration.make_module().given
+    assert (given["either"], given["anything"], given["untyped"], configuration.make_module().name) == (64, None, "no", "64")
+    assert mistakes(text, overrides=["--model.needed=x", "--model.flag=1"]) == [
+        "--model.needed: model.init_args.needed should be a whole number, got 'x'.",
+        "--model.flag: model.init_args.flag should be true or false, got 1.",
+    ]
+
+
+def test_errors_of_the_users_constructor_come_as_they_are_with_a_note(read):
+    configuration = read("model: module.Breaks\ndata: data.load\nfit: {max_epochs: 1}")
+    with pytest.raises(AttributeError, match=r"^the user's own mistake") as caught:
+        configuration.make_module()
+    assert caught.value.__notes__[0].endswith("a.yaml, line 1 asks for module.Breaks.")
+    configuration = read(TEXT.format("layer: {class_path: module.BreakingLayer}"))
+    with pytest.raises(AttributeError, match=r"^a layer's own mistake") as caught:
+        configuration.make_module()
+    assert caught.value.__notes__[0].endswith("a.yaml, line 2 asks for module.Many.")
+
+
+def test_a_framework_class_led_to_by_another_name_is_not_public(mistakes, project):
+    (project / "helpers.py").write_text("from framework.config.trust import home_of\nfrom os import system")
+    for name, home in (("home_of", "framework.config.trust.home_of"), ("system", "posix.system")):
+        (line,) = mistakes(f"model: module.Line\ndata: helpers.{name}\nfit: {{max_epochs: 1}}")
+        assert f"data names helpers.{name}, which is {home}, and that may not be used here." in line
+    (line,) = mistakes(TEXT.format("call: helpers.system"))
+    assert "model.init_args.call names posix.system, of Python's standard library" in line

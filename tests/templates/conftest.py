@@ -1,0 +1,18 @@
+"""What the tests of the templates share."""
+
+import pytest
+
+from framework import main
+
+
+@pytest.fixture
+def new(tmp_path, monkeypatch, capsys):
+    """Calls `framework new` in an empty folder and returns its exit code, what it printed, and the complaint."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = main(["new", *arguments])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return call
