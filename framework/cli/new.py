@@ -83,8 +83,8 @@ def _target(name: str) -> Path:
         raise ConfigError(f"{path} is there already, and nothing is overwritten. Give another name, or move it away.")
     if _is_installed(path.name):
         raise ConfigError(
-            f"{path.name} is the name of an installed package, which pip would replace by the project. Give another name, or remove "
-            f"the package: pip uninstall {path.name}"
+            f"{path.name} is the name of an installed package, which pip would replace by the project. Give another name, or "
+            f"remove that package: pip uninstall {path.name}"
         )
     return path
 

@@ -100,10 +100,7 @@ def read_component(path: Path, reading: Reading, base: type | None = None) -> Co
         return None
     signature = _signature_of(found, name, at, reading)
     arguments = check_arguments(signature, given, (*path, "init_args"), name, reading)
-    misspelt = [key for key in given if key not in signature.names]
-    for missing in signature.required:
-        if missing not in given and not misspelt:
-            reading.mistakes.say(at, f"{name} needs {missing}, which is missing. Give {dotted((*path, 'init_args', missing))}.")
+    _check_required(signature, given, at, (*path, "init_args"), name, reading)
     if len(reading.mistakes.found) > before:
         return None
     return Component(found, name, path, signature, arguments, reading)
@@ -135,6 +132,14 @@ def check_arguments(signature: Signature, given: dict[str, Any], path: Path, nam
     return fit
 
 
+def _check_required(signature: Signature, given: dict[str, Any], at: Path, path: Path, name: str, reading: Reading) -> None:
+    if any(key not in signature.names for key in given):
+        return  # one of these may be what is missing
+    for missing in signature.required:
+        if missing not in given:
+            reading.mistakes.say(at, f"{name} needs {missing}, which is missing. Give {dotted((*path, missing))}.")
+
+
 def _check_argument(signature: Signature, key: str, value: Any, path: Path, reading: Reading) -> Any:
     before = len(reading.mistakes.found)
     structure = signature.structure(key)
@@ -142,7 +147,9 @@ def _check_argument(signature: Signature, key: str, value: Any, path: Path, read
     for inside, spec in nested:
         _check_nested(spec, (*path, *inside), reading)
     if not nested and structure is not None and isinstance(value, dict):
-        check_arguments(_signature_of(structure, structure.__name__, path, reading), value, path, structure.__name__, reading)
+        fields = _signature_of(structure, structure.__name__, path, reading)
+        check_arguments(fields, value, path, structure.__name__, reading)
+        _check_required(fields, value, path, path, structure.__name__, reading)
     _allow_texts(value, path, reading)
     if len(reading.mistakes.found) > before:
         return value

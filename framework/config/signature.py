@@ -126,6 +126,11 @@ class Signature:
         return self._parsed(name, _marked(value), value) if _turned(value, parsed) else parsed
 
     def _parsed(self, name: str, value: Any, said: Any = None) -> Any:
+        action = self._actions[name]
+        if (
+            not hasattr(action, "_typehint") and action.type is None and not isinstance(value, dict)
+        ):  # fields, of which none is given
+            raise self._unfit(name, value, "")
         try:
             with only(self._allowed):
                 result = self._parser.parse_object({name: copy.deepcopy(value)}, env=False, defaults=False, _skip_required=True)

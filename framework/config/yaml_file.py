@@ -50,13 +50,12 @@ def read_yaml(file: Path) -> Tree:
     if not file.is_file():
         raise ConfigError(f"{name} is {'a folder' if file.is_dir() else 'not there'}.{_nearest_file(file)}")
     try:
-        content = file.read_bytes()
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST + 1)
     except OSError as error:
         raise ConfigError(f"{name} cannot be read: {error.strerror}.") from error
     if len(content) > LARGEST:
-        raise ConfigError(
-            f"{name} has {len(content):,} bytes; a configuration may have {LARGEST:,}. Keep data in files of its own."
-        )
+        raise ConfigError(f"{name} has more than {LARGEST:,} bytes, too many for a configuration. Keep data in files of its own.")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

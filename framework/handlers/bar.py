@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Any, TextIO, cast
 
 _BAR = "{desc} {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -31,8 +32,7 @@ class Bar:
     """
 
     def __init__(self, title: str, total: int | None, out: TextIO, *, initial: int = 0, over: Bar | None = None) -> None:
-        from tqdm.auto import tqdm
-
+        tqdm = _import_tqdm()
         kind = type("tqdm", (tqdm,), {"monitor_interval": 0})  # which would start a thread, before workers are forked
         widget = any(base.__module__ == "tqdm.notebook" for base in kind.__mro__)
         if over is not None:
@@ -84,12 +84,23 @@ class Bar:
                 setattr(sys, name, shared.stream)
         self._end_line()
         self._bar.leave = leave
+        if not leave:
+            self._bar.total = self._bar.n  # else a notebook keeps it, in red
         self._bar.close()
 
     def _end_line(self) -> None:
         if self._inside_line:
             self._inside_line = False
             self._bar.fp.write("\n")
+
+
+def _import_tqdm() -> Any:
+    from tqdm import TqdmWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TqdmWarning)  # that a notebook has no widgets: the bar is drawn as text then
+        from tqdm.auto import tqdm
+    return tqdm
 
 
 class _Shared:

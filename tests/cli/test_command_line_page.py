@@ -1,4 +1,4 @@
-"""docs/command-line.md: each command on it runs."""
+"""docs/command-line.md and the README: each command on them runs."""
 
 import re
 import shlex
@@ -9,9 +9,16 @@ import pytest
 from framework import main
 from framework.cli.commands import COMMANDS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
-BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
-FIRST, *OTHERS = [[shlex.split(line) for line in block.splitlines()] for block in BLOCKS]
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "command-line.md").read_text()
+
+
+def blocks_of(page):
+    return [[shlex.split(line) for line in block.splitlines()] for block in re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)]
+
+
+FIRST, *OTHERS = blocks_of(PAGE)
+README = [block for block in blocks_of((ROOT / "README.md").read_text()) if block[0][0] == "framework"]
 
 
 def call(words):
@@ -30,14 +37,15 @@ def digits(project):
     return project
 
 
-def test_the_first_block_goes_from_a_template_to_a_report(tmp_path, monkeypatch, modules_only_here):
+@pytest.mark.parametrize("block", [FIRST, *README], ids=["page", "README"])
+def test_from_a_template_to_a_report(block, tmp_path, monkeypatch, modules_only_here):
     monkeypatch.chdir(tmp_path)
-    for words in FIRST:
+    for words in block:
         if words[0] == "cd":
             monkeypatch.chdir(words[1])
         else:
             call(words)
-    assert Path("runs/digits/report.html").exists()
+    assert [*Path.cwd().rglob("report.html")]
 
 
 @pytest.mark.parametrize("block", OTHERS, ids=[block[0][1] for block in OTHERS])

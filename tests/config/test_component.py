@@ -61,7 +61,7 @@ def test_what_is_inside_is_made_with_the_module(read):
         ),
         ("shape: {widht: 3}", "model.init_args.shape.widht is unknown. Did you mean width?"),
         ("shape: {width: a}", "model.init_args.shape.width should be a whole number, got 'a'."),
-        ("shape: {depth: 3}", "model.init_args.shape"),
+        ("shape: {depth: 3}", "Shape needs width, which is missing. Give model.init_args.shape.width."),
         (
             "call: os.system",
             "model.init_args.call names os.system, of Python's standard library, which a configuration may not call.",

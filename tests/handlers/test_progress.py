@@ -3,8 +3,9 @@ import sys
 
 import pytest
 import torch
+from screens import Terminal
 
-from framework import Engine, Progress, Recorder, TrainModule
+from framework import Engine, Events, Progress, Recorder, TrainModule
 from framework.handlers import progress as progress_module
 from framework.module.hooks import register_hooks
 
@@ -15,11 +16,6 @@ class Clock:
 
     def __call__(self):
         return self.now
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 @pytest.fixture
@@ -75,17 +71,22 @@ def test_the_number_of_epochs_is_left_out_where_there_is_none(clock):
 
 
 def test_a_terminal_gets_a_bar(clock):
-    shown = run(Terminal(), max_epochs=2)
-    bars = [part for part in shown.replace("\n", "\r").split("\r") if part.strip()]
-    assert bars[0].startswith("epoch 1/2")
+    def step(engine, batch):
+        clock.now += 1.0
+
+    terminal = Terminal()
+    bars = [part for part in run(terminal, step, max_epochs=2).replace("\n", "\r").split("\r") if part.strip()]
+    assert bars[0].startswith("epoch 1/2   0%|          | 0/4 [")
     assert any(bar.startswith("epoch 1/2") and "100%" in bar and "4/4" in bar for bar in bars)
     assert any(bar.startswith("epoch 2/2") and "100%" in bar and "4/4" in bar for bar in bars)
-    assert "iterations" not in shown
-    assert shown.endswith("\n")
+    assert terminal.lines == ["epoch 1/2  4 iterations  4.0 s", "epoch 2/2  8 iterations  4.0 s", ""]
 
 
 def test_a_bar_without_a_length_counts(clock):
-    shown = run(Terminal(), data=iter(range(3)), max_epochs=1)
+    def step(engine, batch):
+        clock.now += 1.0
+
+    shown = run(Terminal(), step, data=iter(range(3)), max_epochs=1)
     assert "epoch 1/1 3 [" in shown
     assert "%" not in shown
 
@@ -134,6 +135,85 @@ def test_no_device_is_read_while_an_epoch_runs(clock):
     assert "2/2" in run(io.StringIO(), step, recorder, data=range(2), max_epochs=1)
     with pytest.raises(ReadError):
         recorder.flush(1, 1)
+
+
+def evaluated(stream, clock, seconds, length=4, *, inside=True):
+    """What is shown after each iteration of an evaluation, in which each takes some seconds."""
+    progress, seen = Progress(stream=stream), []
+    evaluator = Engine(lambda engine, batch: setattr(clock, "now", clock.now + seconds))
+    evaluator.state.stage = "val"
+    register_hooks(evaluator, progress, evaluation=True)
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(stream.getvalue()))
+    engine = Engine(lambda engine, batch: None)
+    data = range(length) if length is not None else iter(range(4))
+    engine.add_event_handler(Events.EPOCH_COMPLETED if inside else Events.STARTED, lambda: evaluator.run(data) and None)
+    register_hooks(engine, progress)
+    engine.run(range(2))
+    return seen
+
+
+def test_a_long_evaluation_has_a_bar_in_place_of_that_of_the_epoch(clock):
+    terminal = Terminal()
+    seen = evaluated(terminal, clock, 1.0)
+    assert "epoch 1/1 val  25%|██▌       | 1/4 [" in seen[0]
+    assert "epoch 1/1 val 100%|██████████| 4/4 [" in seen[3]
+    assert terminal.lines == ["epoch 1/1  2 iterations  4.0 s", ""]
+
+
+def test_a_short_evaluation_has_none(clock):
+    assert "val" not in evaluated(Terminal(), clock, 0.02)[-1]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize(("length", "of"), [(4, "/4"), (None, "")])
+def test_a_long_evaluation_gets_lines_by_time(clock, inside, length, of):
+    seen = evaluated(io.StringIO(), clock, 20.0, length, inside=inside)
+    title = "epoch 1/1 val" if inside else "val"
+    assert seen == ["", *(f"{title}  2{of}\n",) * 2, f"{title}  2{of}\n{title}  4{of}\n"]
+
+
+class Logging(TrainModule):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def training_step(self, batch):
+        return self.weight.sum()
+
+    def evaluation_step(self, batch):
+        return {"loss": self.weight.sum()}
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    def on_epoch_completed(self, engine):
+        self.log("pages", 7.0 * engine.state.epoch)
+        sys.stdout.write(f"the hook of epoch {engine.state.epoch}\n")
+
+
+def test_the_line_has_what_the_hooks_of_the_epochs_end_have_logged(capsys):
+    result = Logging().fit(range(2), range(2), max_epochs=2)
+    assert [line.rpartition("  ")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "",
+        "epoch 1/2  2 iterations  train/loss 1  val/loss 1  train/pages 7",
+        "",
+        "epoch 2/2  4 iterations  train/loss 1  val/loss 1  train/pages 14",
+    ]
+    assert [row["train/pages"] for row in result.history] == [7.0, 14.0]
+
+
+def test_what_hooks_print_stands_on_lines_of_its_own(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    Logging().fit(range(2), max_epochs=2)
+    assert [line.split("  ")[0] for line in terminal.lines] == [
+        "the hook of epoch 1",
+        "epoch 1/2",
+        "the hook of epoch 2",
+        "epoch 2/2",
+        "",
+    ]
+    assert sys.stdout is terminal
 
 
 class Broken(TrainModule):
