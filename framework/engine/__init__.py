@@ -1,6 +1,7 @@
 """The event engine: everything that `ignite.engine` users import, and what stands under `TrainModule.fit`."""
 
 from framework.data.replay import ReproducibleBatchSampler, update_dataloader
+from framework.engine.attached_metrics import attach_metrics
 from framework.engine.deterministic import DeterministicEngine, keep_random_state
 from framework.engine.dispatch import RemovableEventHandle
 from framework.engine.engine import Engine
@@ -26,6 +27,7 @@ __all__ = [
     "RemovableEventHandle",
     "ReproducibleBatchSampler",
     "State",
+    "attach_metrics",
     "create_supervised_evaluator",
     "create_supervised_trainer",
     "keep_random_state",

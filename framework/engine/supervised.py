@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from framework.engine.attached_metrics import attach_metrics
 from framework.engine.deterministic import DeterministicEngine
 from framework.engine.engine import Engine
 from framework.engine.pair_steps import Device
@@ -98,7 +99,7 @@ def create_supervised_evaluator(
     """Returns an engine that evaluates `model`.
 
     Args:
-        metrics: by name, objects with `attach(engine, name)`; they put their results into `state.metrics`.
+        metrics: by name, torchmetrics, or Ignite's, or your own, as `attach_metrics` takes them; results are in `state.metrics`.
         amp_mode: None for full precision, "amp" for torch.amp.
 
     The other arguments are those of `supervised_evaluation_step`.
@@ -121,8 +122,7 @@ def create_supervised_evaluator(
         model, device, non_blocking, prepare_batch, output_transform, model_transform=model_transform, model_fn=model_fn
     )
     evaluator = Engine(step)
-    for metric_name, metric in (metrics or {}).items():
-        metric.attach(evaluator, metric_name)
+    attach_metrics(evaluator, metrics or {}, device)
     return evaluator
 
 

@@ -125,8 +125,8 @@ class MetricSet:
         for name, metric in self._metrics.items():
             if (other := names.setdefault(id(metric), name)) != name:
                 raise ModuleError(
-                    f"configure_metrics gives one object, a {type(metric).__name__}, as {other!r} and as {name!r}, which would "
-                    "feed it twice. Make one for each name."
+                    f"The metrics hold one object, a {type(metric).__name__}, as {other!r} and as {name!r}, which would feed it "
+                    "twice. Make one for each name."
                 )
 
     def _named(self, name: str) -> str:

@@ -55,6 +55,7 @@ PUBLIC = [
     "TrainModule",
     "WandbLogger",
     "XLA",
+    "attach_metrics",
     "available_accelerators",
     "create_supervised_evaluator",
     "create_supervised_trainer",

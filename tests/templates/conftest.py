@@ -1,5 +1,7 @@
 """What the tests of the templates share."""
 
+import sys
+
 import pytest
 
 from framework import main
@@ -16,3 +18,12 @@ def new(tmp_path, monkeypatch, capsys):
         return code, told.out, told.err
 
     return call
+
+
+@pytest.fixture
+def modules_of_one_project(monkeypatch):
+    """Forgets the modules of a project afterwards: the next one has other modules of the same names."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for module in ("data", "module"):
+        sys.modules.pop(module, None)

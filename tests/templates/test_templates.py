@@ -71,19 +71,16 @@ def test_every_command_of_the_program_is_in_the_readme(name):
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    """Makes a project from a template, as its folder, and afterwards forgets its modules."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+def project(tmp_path, monkeypatch, modules_of_one_project):
+    """Makes a project from a template and returns its folder, the current one."""
 
     def make(name):
+        monkeypatch.chdir(tmp_path)
         assert main(["new", "first", "--template", name]) == 0
         monkeypatch.chdir("first")
         return tmp_path / "first"
 
-    yield make
-    for module in ("data", "module"):
-        sys.modules.pop(module, None)
+    return make
 
 
 @pytest.mark.parametrize("name", [*NAMES[:-1], pytest.param("vision", marks=NEEDS_MLXTEND)])
