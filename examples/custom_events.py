@@ -18,7 +18,7 @@ from framework import EventEnum, Events, TrainModule, on, seed_all
 
 
 class Lesson(EventEnum):
-    MISREAD = "misread"  # a hook for it is called on_misread
+    MISREAD = "misread", "digits"  # a hook for it is called on_misread; it may take the digits
     GRADUATED = "graduated"
 
 
@@ -38,8 +38,7 @@ class Pupil(TrainModule):
         if len(wrong):
             self.misread_batches += 1
             self.misread_digits += len(wrong)
-            engine.state.misread = wrong  # what the handlers look at
-            engine.fire_event(Lesson.MISREAD)
+            engine.fire_event(Lesson.MISREAD, wrong)
         return F.cross_entropy(y_pred, y)
 
     def evaluation_step(self, batch):
@@ -52,8 +51,8 @@ class Pupil(TrainModule):
     def configure_metrics(self):
         return {"accuracy": MulticlassAccuracy(num_classes=10, average="micro")}
 
-    def on_misread(self, engine):  # a hook on an event of one's own, as any other
-        self.log("misread", len(engine.state.misread), n=1)
+    def on_misread(self, digits):  # a hook on an event of one's own, as any other
+        self.log("misread", len(digits), n=1)
 
     def on_epoch_completed(self, engine):
         if engine.state.metrics["val/accuracy"] > 0.96:
@@ -73,8 +72,8 @@ class Notebook:
         self.pages: list[int] = []
         self.graduated_in: int | None = None
 
-    def on_misread(self, engine):
-        self.misread += engine.state.misread.cpu().bincount(minlength=10)
+    def on_misread(self, digits):
+        self.misread += digits.cpu().bincount(minlength=10)
 
     @on(Events.EPOCH_COMPLETED(every=3) | Events.COMPLETED)  # a filter, and a list of events: a method of any name
     def turn_the_page(self, engine):
@@ -91,19 +90,14 @@ class Notebook:
 
 
 class EveryTenth:
-    """A handler object that looks at every tenth MISREAD only: for a filter, an event needs a counter."""
+    """A handler object that looks at every tenth MISREAD only: a filter on an event of one's own counts its firings."""
+
+    events = (Lesson,)
 
     def __init__(self) -> None:
         self.seen: list[int] = []
 
-    def on_started(self, engine):
-        engine.register_events(*Lesson, event_to_attr={Lesson.MISREAD: "misread_count"})  # state.misread_count, from 0 on
-        engine.add_event_handler(Lesson.MISREAD, self.count)
-        engine.add_event_handler(Lesson.MISREAD(every=10), self.look)
-
-    def count(self, engine):
-        engine.state.misread_count += 1
-
+    @on(Lesson.MISREAD(every=10))
     def look(self, engine):
         self.seen.append(engine.state.misread_count)
 

@@ -11,24 +11,9 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
-from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from framework import Engine, Events, create_supervised_evaluator, create_supervised_trainer, seed_all
-
-
-class Attached:
-    """A metric of torchmetrics in the shape that an evaluator wants: `attach` binds it to the events of an engine."""
-
-    def __init__(self, metric: Metric) -> None:
-        self.metric = metric
-
-    def attach(self, engine: Engine, name: str) -> None:
-        engine.add_event_handler(Events.EPOCH_STARTED, self.metric.reset)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: self.metric.update(*engine.state.output))
-        engine.add_event_handler(
-            Events.EPOCH_COMPLETED, lambda engine: engine.state.metrics.update({name: self.metric.compute().item()})
-        )
 
 
 def load() -> tuple[DataLoader, DataLoader]:
@@ -84,7 +69,7 @@ def main() -> None:
 
     settings = {"device": arguments.device, "prepare_batch": prepare, "amp_mode": arguments.amp_mode}
     trainer = create_supervised_trainer(model, optimizer, nn.functional.cross_entropy, **settings)
-    metrics = {"accuracy": Attached(MulticlassAccuracy(num_classes=10, average="micro").to(arguments.device))}
+    metrics = {"accuracy": MulticlassAccuracy(num_classes=10, average="micro")}  # or one of Ignite's, or your own
     evaluator = create_supervised_evaluator(model, metrics, **settings)
 
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: schedule.step())  # a handler may leave the engine out

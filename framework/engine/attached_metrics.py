@@ -1,4 +1,4 @@
-"""Metrics on a bare engine: Ignite's, which attach themselves, and torchmetrics, or anything else with update, compute and reset."""
+"""Metrics on a bare engine: Ignite's, which attach themselves, and torchmetrics, or anything with update, compute and reset."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def attach_metrics(engine: Engine, metrics: Mapping[str, Any], device: str | tor
 
     Args:
         engine: whose process function returns (y_pred, y).
-        metrics: by name, objects with `attach(engine, name)`, as Ignite's, or with `update(y_pred, y)`, `compute()` and `reset()`, as
-            torchmetrics.
+        metrics: by name, objects with `attach(engine, name)`, as Ignite's, or with `update(y_pred, y)`, `compute()` and
+            `reset()`, as torchmetrics.
         device: where those of the second kind are moved, if they can move.
 
     Raises:

@@ -23,7 +23,7 @@ from framework.module.evaluation import Evaluation
 from framework.module.loggers import Loggers, facts_of
 from framework.module.place import advised
 from framework.module.prediction import predict_batches
-from framework.module.resuming.chosen_weights import CURRENT, chosen_weights
+from framework.module.resuming.chosen_weights import chosen_weights
 from framework.module.settings import whole
 from framework.tracebacks import folded
 
@@ -41,7 +41,7 @@ class Inference(Declared):
         *,
         accelerator: str | Backend | None = None,
         precision: str | None = None,
-        weights: str | PathLike[str] = CURRENT,
+        weights: str | PathLike[str] = "current",
         limit_batches: int | None = None,
         loggers: Sequence[Logger] = (),
         **unknown: Never,
@@ -98,7 +98,7 @@ class Inference(Declared):
         *,
         accelerator: str | Backend | None = None,
         precision: str | None = None,
-        weights: str | PathLike[str] = CURRENT,
+        weights: str | PathLike[str] = "current",
         limit_batches: int | None = None,
         **unknown: Never,
     ) -> Any:

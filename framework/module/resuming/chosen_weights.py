@@ -18,8 +18,7 @@ from framework.handlers.ema import EMA
 if TYPE_CHECKING:
     from framework.module.declared import Declared
 
-CURRENT = "current"
-CHOICES = (CURRENT, "best", "ema")
+_CHOICES = ("current", "best", "ema")
 
 
 @dataclass(slots=True)
@@ -47,7 +46,7 @@ def chosen_weights(module: Declared, weights: str | PathLike[str]) -> Iterator[N
         SettingError: `weights` is unknown, or of a kind that the last `fit` did not have.
         CheckpointError: a checkpoint is damaged, or is one of another module.
     """
-    if weights == CURRENT:
+    if weights == "current":
         yield
     elif weights == "ema":
         with _averages(module).evaluation_weights(module):
@@ -83,7 +82,7 @@ def _best(module: Declared) -> Path:
 def _known(weights: str | PathLike[str]) -> Path:
     if not isinstance(weights, str | PathLike) or not Path(weights).exists():
         raise SettingError(
-            f"weights={weights!r}: weights is one of {', '.join(map(repr, CHOICES))}, or the path of a run, of a checkpoint or of "
+            f"weights={weights!r}: weights is one of {', '.join(map(repr, _CHOICES))}, or the path of a run, of a checkpoint or of "
             "a .safetensors file; there is none of that name."
         )
     return Path(weights)
