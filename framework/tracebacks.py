@@ -1,10 +1,11 @@
-"""The traceback that a user sees: their own frames, without those of the framework."""
+"""The lines that a user sees: of an error their own frames, without those of the framework; of a warning their own line."""
 
 from __future__ import annotations
 
 import os
 import sys
 import sysconfig
+import warnings
 from collections.abc import Iterator
 from itertools import dropwhile
 from types import FrameType, TracebackType
@@ -24,7 +25,7 @@ class folded:  # noqa: N801  # used as a function is
 
     What a user wrote stays, and so does all that it called. Where an error comes out of a library that the framework has called
     itself, such as torch in the backward pass, the call stays as well; where the framework has raised another error than its own,
-    the two innermost frames.
+    the two innermost frames. Of a KeyboardInterrupt no frame of the framework stays.
 
     To be entered in the function that a user calls. It is no decorator: that would add a frame between a warning and the user.
 
@@ -42,7 +43,7 @@ class folded:  # noqa: N801  # used as a function is
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, Exception) and folds():
+        if isinstance(error, Exception | KeyboardInterrupt) and folds():
             for each in _chain(error):
                 BaseException.with_traceback(each, _without_ours(each))  # also of a class that refuses to be assigned to
 
@@ -74,6 +75,23 @@ def shows_users_code(error: BaseException) -> bool:
     return False
 
 
+def warn_user(text: str) -> None:
+    """Warns at the innermost line that a user wrote, whatever part of the framework or of a library lies in between.
+
+    Example:
+        >>> import warnings
+        >>> from framework.tracebacks import warn_user
+        >>> with warnings.catch_warnings(record=True, action="always") as caught:
+        ...     warn_user("Look here.")
+        >>> caught[0].message
+        UserWarning('Look here.')
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and not _is_users(frame):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, UserWarning, stacklevel=level)
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yields an error and all those that a traceback shows with it."""
     waiting, seen = [error], set()
@@ -93,21 +111,28 @@ def _without_ours(error: BaseException) -> TracebackType | None:
     while entry is not None:
         entries.append(entry)
         entry = entry.tb_next
+    interrupted = isinstance(error, KeyboardInterrupt)
+    while interrupted and entries and _is_ours(entries[-1].tb_frame):  # the handler of the signal, and what it has interrupted
+        entries.pop()
     ours = [number for number, entry in enumerate(entries) if _is_ours(entry.tb_frame)]
     if not ours:
-        return error.__traceback__
+        return _linked(entries)
     after = [*dropwhile(_is_import, entries[ours[-1] + 1 :])]
     if any(_is_call(entry, "_utils", "reraise") for entry in after):  # of a worker, whose own traceback is the text of the error
         after = []
     kept = [entry for entry in entries[: ours[-1]] if _is_users(entry.tb_frame)]
-    if not isinstance(error, FrameworkError):
+    if not (interrupted or isinstance(error, FrameworkError)):
         if entries[-1] is entries[ours[-1]]:
             kept += [entries[number] for number in ours[-2:]]
         elif after and not any(_is_users(entry.tb_frame) for entry in after):
             kept.append(entries[ours[-1]])
     kept += [entry for entry in after if not _is_call(entry, "nn.modules.module", "_wrapped_call_impl", "_call_impl")]
+    return _linked(kept)
+
+
+def _linked(entries: list[TracebackType]) -> TracebackType | None:
     linked: TracebackType | None = None
-    for entry in reversed(kept):
+    for entry in reversed(entries):
         linked = TracebackType(linked, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return linked
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from framework import ModuleError, TrainModule
-from framework.tracebacks import FULL, folded
+from framework.tracebacks import FULL, folded, warn_user
 
 OURS = {"__name__": "framework.pretended"}  # the globals of a function that counts as the framework's
 
@@ -173,12 +173,41 @@ def test_the_whole_traceback_comes_on_request(monkeypatch, value, whole):
     assert names[-1] == "user_raises"
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_what_is_no_error_stays_as_it_is(kind):
-    def stop():
-        raise kind
+def test_what_is_no_error_stays_as_it_is():
+    assert "inside" in frames(caught(SystemExit, ours(CALLS), sys.exit))
 
-    assert "inside" in frames(caught(kind, ours(CALLS), stop))
+
+INTERRUPTED = """
+def handle(function=None):
+    raise KeyboardInterrupt
+
+def call(function):
+    with folded():
+        CALL
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        ("function(handle)", ["caught", "step"]),  # a handler of signals is ours, and interrupts the user's code
+        ("handle()", ["caught"]),  # or our own
+        ("function(lambda: None)", ["caught", "step"]),  # or it is Python's own
+    ],
+)
+def test_an_interrupt_shows_the_users_frames_only(source, kept):
+    def step(handle):
+        handle()
+        raise KeyboardInterrupt
+
+    call = ours(INTERRUPTED.replace("CALL", source))
+    assert frames(caught(KeyboardInterrupt, call, step)) == kept
+
+
+def test_an_interrupt_shows_all_frames_on_request(monkeypatch):
+    monkeypatch.setenv(FULL, "1")
+    call = ours(INTERRUPTED.replace("CALL", "function(handle)"))
+    assert frames(caught(KeyboardInterrupt, call, lambda handle: handle())) == ["caught", "call", "<lambda>", "handle"]
 
 
 def test_a_generator_is_folded_by_a_block_inside_it():
@@ -190,6 +219,27 @@ def test_errors_without_frames_of_the_framework_stay_as_they_are():
     with pytest.raises(OSError, match="user's") as info, folded():
         user_raises()
     assert frames(info.value) == ["test_errors_without_frames_of_the_framework_stay_as_they_are", "user_raises"]
+
+
+WARNS = """
+def inside():
+    warn_user("Look here.")
+
+def call(function=lambda ask: ask()):
+    function(inside)
+"""
+
+
+def test_a_warning_is_one_of_the_innermost_line_of_the_users():
+    def asks(warn):
+        warn()
+
+    call = ours(WARNS, warn_user=warn_user)
+    for arguments, line in [((), "call(*arguments)"), ((asks,), "warn()")]:
+        with pytest.warns(UserWarning, match="Look here.") as caught:
+            call(*arguments)
+        assert caught[0].filename == __file__
+        assert linecache.getline(__file__, caught[0].lineno).strip() == line
 
 
 PROGRAM = """

@@ -63,7 +63,13 @@ class Parser(argparse.ArgumentParser):
         near = nearest(name, flags)
         if near or not self._command.overrides:
             return near
-        return f" A setting of the configuration is written with its section, such as --fit.{name[2:]}."
+        if name == "--config":
+            return " The run has its configuration with it: leave it out."
+        own = name[2:]
+        return (
+            f" A setting of the configuration is written with its section: --fit.{own} where fit takes it, --model.{own} or "
+            f"--data.{own} where your code does."
+        )
 
 
 def split_overrides(arguments: Iterable[str]) -> tuple[list[str], list[str]]:

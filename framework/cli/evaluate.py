@@ -9,7 +9,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from framework.cli.parts import choose_split, make_parts
-from framework.cli.runs import configuration_of, place_of, refuse_without_configuration, weights_of
+from framework.cli.runs import UNUSED, configuration_of, place_of, refuse_without_configuration, weights_of
 from framework.loggers.jsonl import to_json
 from framework.report.reading import read_run
 
@@ -21,7 +21,7 @@ def run(arguments: Namespace, overrides: Sequence[str]) -> int:
     """Runs the command."""
     record = read_run(arguments.run)
     refuse_without_configuration(record, instead="evaluate of its module in Python")
-    configuration = configuration_of(record, arguments, overrides)
+    configuration = configuration_of(record, arguments, [*overrides, *UNUSED])
     weights, told = weights_of(record, arguments.weights)
     module, data = make_parts(configuration)
     split, batches = choose_split(data, arguments.split, ("test", "val"))

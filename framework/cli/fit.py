@@ -17,5 +17,5 @@ def run(arguments: Namespace, overrides: Sequence[str]) -> int:
     if arguments.print_config:
         print(configuration.text(), end="")
     else:
-        train(configuration, configuration.fit)
+        train(configuration, configuration.fit, arguments)
     return 0

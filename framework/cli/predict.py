@@ -8,7 +8,7 @@ from pathlib import Path
 
 from framework.cli.parts import choose_split, make_parts
 from framework.cli.predictions import WRITERS
-from framework.cli.runs import configuration_of, place_of, refuse_without_configuration, weights_of
+from framework.cli.runs import UNUSED, configuration_of, place_of, refuse_without_configuration, weights_of
 from framework.errors import ConfigError
 from framework.report.reading import read_run
 
@@ -19,7 +19,7 @@ def run(arguments: Namespace, overrides: Sequence[str]) -> int:
     _check_target(target, overwrite=arguments.overwrite)
     record = read_run(arguments.run)
     refuse_without_configuration(record, instead="predict of its module in Python")
-    configuration = configuration_of(record, arguments, overrides)
+    configuration = configuration_of(record, arguments, [*overrides, *UNUSED])
     weights, told = weights_of(record, arguments.weights)
     module, data = make_parts(configuration)
     split, batches = choose_split(data, arguments.split, ("predict", "test", "val"))

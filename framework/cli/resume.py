@@ -33,7 +33,7 @@ def run(arguments: Namespace, overrides: Sequence[str]) -> int:
         print(_over(record))
         return 0
     configuration = configuration_of(record, arguments, overrides)
-    train(configuration, {**configuration.fit, "run_dir": str(record.path), "resume": "must"})
+    train(configuration, {**configuration.fit, "run_dir": str(record.path), "resume": "must"}, arguments)
     return 0
 
 

@@ -16,6 +16,8 @@ from framework.module.resuming.stored_weights import find_checkpoint
 from framework.report.record import RunRecord
 
 _DATA = re.compile(r"^data:", re.MULTILINE)
+UNUSED = ("--fit.handlers=[]", "--fit.loggers=[]")
+"""Left out of what only runs the module: here there may be neither their packages nor their services."""
 
 
 def refuse_without_configuration(record: RunRecord, *, instead: str) -> None:
@@ -55,6 +57,10 @@ def configuration_of(record: RunRecord, arguments: Namespace, overrides: Sequenc
         began = _latest(record).get("folder")
         if began is None or Path(began).resolve() == Path(arguments.project).resolve():
             raise
+        if not Path(began).is_dir():
+            raise ConfigError(
+                f"{error}\nThe run was made in {began}, which is gone. Give its project: --project FOLDER."
+            ) from error
         raise ConfigError(f"{error}\nThe run was made in {began}: call the command there, or give --project {began}.") from error
 
 
@@ -77,7 +83,7 @@ def weights_of(record: RunRecord, which: str) -> tuple[Path, str]:
 
     Args:
         record: the run.
-        which: "best", "last" or a path.
+        which: "best", "last", the name of a checkpoint of the run, or a path.
 
     Raises:
         ConfigError: it is none of these.
@@ -87,8 +93,13 @@ def weights_of(record: RunRecord, which: str) -> tuple[Path, str]:
         path = find_checkpoint(record.path, which).path
         kind = which if which == "last" or record.best_checkpoint is not None else "last, as none is the best"
         return path, f"{path.name} ({kind})"
+    inside = record.path / "checkpoints" / which
+    if not Path(which).exists() and inside.is_dir():  # as the commands and the report call it
+        return inside, which
     if not Path(which).exists():
-        raise ConfigError(f"--weights {which}: there is no such file or folder. It is best, last, or the path of a checkpoint.")
+        raise ConfigError(
+            f"--weights {which}: there is no such file or folder. It is best, last, a checkpoint of the run, or a path."
+        )
     return Path(which), which
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from framework.cli.parts import make_parts
 from framework.cli.runs import configuration_of, refuse_without_configuration
 from framework.config.configuration import read_configuration
+from framework.config.fit_settings import DEFAULTS
 from framework.errors import ConfigError
-from framework.module.train_module import TrainModule
 from framework.report.reading import read_run
 
 
@@ -34,6 +33,8 @@ def run(arguments: Namespace, overrides: Sequence[str]) -> int:
 
 def _chosen(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings without those that are as by default: the configuration of a run has them all."""
-    known = signature(TrainModule.fit).parameters
-    defaults = {name: [] if each.default == () else each.default for name, each in known.items()}
-    return {name: value for name, value in settings.items() if value != defaults[name]}
+    return {name: value for name, value in settings.items() if _comparable(value) != _comparable(DEFAULTS[name])}
+
+
+def _comparable(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from framework.module.resuming.provenance import described_by
 from framework.module.stopping.signals import Interrupted
 
 
-def train(configuration: Configuration, settings: Mapping[str, Any]) -> None:
+def train(configuration: Configuration, settings: Mapping[str, Any], arguments: Namespace) -> None:
     """Trains the module of a configuration and prints how it ended and what to do next.
 
     Args:
         configuration: what the run is made from.
         settings: of `fit`.
+        arguments: with `project` and `trust`.
 
     Raises:
         ConfigError: the configuration gives no data to train on.
@@ -36,13 +38,13 @@ def train(configuration: Configuration, settings: Mapping[str, Any]) -> None:
             result = module.fit(data.get("train"), data.get("val"), **settings)
         except Interrupted as end:
             if run_dir is not None:
-                print(f"{end}\nnext        {_resume(run_dir)}", file=sys.stderr)
+                print(f"{end}\nnext        {_command('resume', run_dir, arguments)}", file=sys.stderr)
             raise
     if not settings.get("dry_run"):  # else it has told all there is
-        _tell(result, run_dir)
+        _tell(result, run_dir, arguments)
 
 
-def _tell(result: FitResult, run_dir: Any) -> None:
+def _tell(result: FitResult, run_dir: Any, arguments: Namespace) -> None:
     lines = {result.status: result.reason, "metrics": numbers(result.metrics)}
     if run_dir is None:
         lines["next"] = "give --fit.run_dir runs/first to keep the weights of a run"
@@ -51,7 +53,7 @@ def _tell(result: FitResult, run_dir: Any) -> None:
         lines["last"] = str(result.last_checkpoint or "")
         report = Path(run_dir) / "report.html"
         lines["report"] = str(report) if report.exists() else ""
-        lines["next"] = _resume(run_dir) if result.status == "interrupted" else f"framework evaluate {shlex.quote(str(run_dir))}"
+        lines["next"] = _command("resume" if result.status == "interrupted" else "evaluate", run_dir, arguments)
     for name, text in lines.items():
         if text:
             print(f"{name:11} {text}")
@@ -62,5 +64,8 @@ def numbers(metrics: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, int | float))
 
 
-def _resume(run_dir: Any) -> str:
-    return f"framework resume {shlex.quote(str(run_dir))}"
+def _command(name: str, run_dir: Any, arguments: Namespace) -> str:
+    """Returns how to call a command on the run, from the same folder."""
+    project = [] if arguments.project == "." else ["--project", arguments.project]
+    trusted = [word for package in arguments.trust for word in ("--trust", package)]
+    return shlex.join(["framework", name, str(run_dir), *project, *trusted])

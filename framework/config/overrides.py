@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from framework.config.places import Path, Place, Tree
-from framework.config.yaml_file import parse_value
+from framework.config.yaml_file import parse_value, scalar
 from framework.errors import ConfigError
 
 SECTIONS = ("model", "data", "fit")
 SPEC = ("class_path", "init_args")
+_YAML = ("[", "{", '"', "'")
 
 
 def apply_overrides(tree: Tree, overrides: Sequence[str]) -> None:
@@ -68,7 +69,7 @@ def _apply(tree: Tree, name: str, text: str) -> None:
     keys = name.removeprefix("--").split(".")
     if keys[0] not in SECTIONS or not all(keys):
         raise ConfigError(f"{name} is unknown. Settings begin with --model., --data. or --fit., such as --fit.max_epochs 3.")
-    value = parse_value(text, name)
+    value = _value(text, name)
     place = Place(name, None, text)
     path = _long_form(tree, tuple(keys), name) if keys[0] != "fit" else tuple(keys)
     into: Any = tree.values
@@ -83,6 +84,17 @@ def _apply(tree: Tree, name: str, text: str) -> None:
             raise ConfigError(f"{name}: {'.'.join(path[:depth])} is {kind}, such as --{'.'.join(path[:depth])} VALUE.")
         into = into[key]
     tree.put(into, path, value, {path: place})
+
+
+def _value(text: str, name: str) -> Any:
+    """Returns what a text means: in brackets, braces or quotes it is YAML; else one value, in which `#` and `*` mean nothing."""
+    if text.lstrip().startswith(_YAML):
+        try:
+            return parse_value(text, name)
+        except ConfigError as error:
+            raise ConfigError(f"{error} A text that begins like this is put in quotes of its own: {name} '\"TEXT\"'.") from error
+    value = scalar(text.strip())
+    return text if isinstance(value, str) else value
 
 
 def _long_form(tree: Tree, keys: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from framework.errors import ConfigError
 Path = tuple[str | int, ...]
 """Where a value stands in a configuration: `("fit", "handlers", 0)`."""
 
+_CLASSES = (("model",), ("data",))
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -54,6 +56,8 @@ class Tree:
     def _merge(self, into: dict[str, Any], later: Tree, values: Mapping[str, Any], path: Path) -> None:
         for key, value in values.items():
             here = (*path, key)
+            if here in _CLASSES and isinstance(into.get(key), str) and isinstance(value, dict):
+                self.put(into, here, {"class_path": into[key]}, {here: self.place(here)})  # what the name alone is short for
             if isinstance(value, dict) and isinstance(into.get(key), dict):
                 self._merge(into[key], later, value, here)
             else:

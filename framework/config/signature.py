@@ -6,13 +6,14 @@ import copy
 import inspect
 import re
 from argparse import ArgumentError
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import jsonargparse
 import torch
+from jsonargparse import _parameter_resolvers as resolvers
 from jsonargparse._common import parsing_settings  # to put back what is set: the package has nothing for it
 from jsonargparse.typing import register_type
 
@@ -35,8 +36,12 @@ for _type, _prefix in ((torch.device, ""), (torch.dtype, "torch.")):
 
 @contextmanager
 def only(allowed: Iterable[str]) -> Iterator[None]:
-    """Lets jsonargparse import the allowed names alone, and what lies under them; afterwards its settings are as they were."""
-    before = dict(parsing_settings)
+    """Lets jsonargparse import the allowed names alone, and what lies under them; afterwards its settings are as they were.
+
+    A default such as `nn.ReLU()` stays the object that it is: it would be turned into a name, which then had to be allowed.
+    """
+    before, replaced = dict(parsing_settings), resolvers.is_param_subclass_instance_default
+    resolvers.is_param_subclass_instance_default = lambda param: False
     parsing_settings["import_path_verdicts"] = {}
     jsonargparse.set_parsing_settings(
         import_path_denylist=["*"],
@@ -49,6 +54,7 @@ def only(allowed: Iterable[str]) -> Iterator[None]:
     finally:
         parsing_settings.clear()
         parsing_settings.update(before)
+        resolvers.is_param_subclass_instance_default = replaced
 
 
 class Unfit(Exception):  # noqa: N818  # it is told as a mistake in the configuration
@@ -86,12 +92,10 @@ class Signature:
 
     def __init__(self, component: Callable[..., Any], allowed: Iterable[str]) -> None:
         self._component, self._allowed = component, allowed
-        self._parser = jsonargparse.ArgumentParser(exit_on_error=False, parser_mode=_AS_IT_IS, add_help=False, default_env=False)
-        with only(allowed):
-            add = self._parser.add_class_arguments if inspect.isclass(component) else self._parser.add_function_arguments
-            added = add(component, fail_untyped=False)
+        self._parser, added = self._make_parser()
         self.names = list(dict.fromkeys(name.split(".")[0] for name in added))
         own = [each for each in _parameters(component) if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+        self._own = {each.name for each in own}
         self.required = [each.name for each in own if each.default is each.empty]
         actions = {action.dest: action for action in self._parser._actions}
         self.required += [
@@ -101,10 +105,20 @@ class Signature:
         taking_all = any(each.kind is each.VAR_KEYWORD for each in _parameters(component))
         self.open = taking_all and len(self.names) == len(own)
 
+    def _make_parser(self, without: Collection[str] = ()) -> tuple[jsonargparse.ArgumentParser, list[str]]:
+        """Returns a parser of the parameters and the names of its arguments."""
+        parser = jsonargparse.ArgumentParser(exit_on_error=False, parser_mode=_AS_IT_IS, add_help=False, default_env=False)
+        add = parser.add_class_arguments if inspect.isclass(self._component) else parser.add_function_arguments
+        with only(self._allowed):
+            return parser, add(self._component, fail_untyped=False, skip={*without})
+
     def default(self, name: str) -> Any:
-        """Returns the default of a parameter, `inspect.Parameter.empty` where there is none that is plain and reads back."""
+        """Returns the default of a parameter, `inspect.Parameter.empty` where there is none that is plain and reads back.
+
+        Of what `**kwargs` hands on nobody knows it: the code in between may have another.
+        """
         value = _plain(self._actions[name].default)
-        if name in self.required or value is inspect.Parameter.empty:
+        if name in self.required or name not in self._own or value is inspect.Parameter.empty:
             return inspect.Parameter.empty
         try:
             self.fitted(name, value)
@@ -144,6 +158,8 @@ class Signature:
         sentence = (
             f"should be {wanted(hint)}, got {shown(value) if spec is None else spec[1]['class_path']}.{nearest_of(hint, value)}"
         )
+        if spec is not None and get_origin(hint) is Callable:
+            sentence += f" Annotate {name} as nn.Module, or as what it should be, for a class with arguments."
         return Unfit(sentence, denied[1] if denied else "", lacking[1] if lacking else "")
 
     def structure(self, name: str) -> type | None:
@@ -172,12 +188,14 @@ class Signature:
         """Calls the class or function, with the classes in the arguments made first.
 
         Args:
-            arguments: values that fit.
+            arguments: values that fit. One that is the default as it is written is left out: a tuple is a list there.
 
         Raises:
             BaseException: whatever the user's code raises, as it is.
         """
-        known = {name: value for name, value in arguments.items() if name in self.names}
+        others = {name: value for name, value in arguments.items() if name not in self.names}
+        known = {name: value for name, value in arguments.items() if name not in others and repr(value) != repr(self.default(name))}
+        parser, _ = self._make_parser(without={*self.names} - {*known})  # dataclasses that are not given would be made
         fitted = _namespace({name: self._read(name, value) for name, value in known.items()})
         errors: list[Exception] = []
 
@@ -191,12 +209,11 @@ class Signature:
         made = fitted
         try:
             with only(self._allowed):
-                made = self._parser.instantiate(fitted, instantiators=[(make, object, True)])
+                made = parser.instantiate(fitted, instantiators=[(make, object, True)])
         except Exception as error:  # noqa: BLE001  # raised below: the first one, not what jsonargparse makes of it
             errors.append(error)
         if errors:
             raise errors[0]
-        others = {name: value for name, value in arguments.items() if name not in known}
         return self._component(**{name: _unmarked(made[name]) for name in known}, **others)
 
 
@@ -263,7 +280,7 @@ def _marked(value: Any) -> Any:
 
 
 def _unmarked(value: Any) -> Any:
-    if isinstance(value, str):
+    if type(value) is str:  # and no member of an enum that is a text too
         return value.removeprefix(_MARK)
     if isinstance(value, list | tuple | set | frozenset):
         items = [_unmarked(each) for each in value]

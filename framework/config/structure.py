@@ -55,9 +55,11 @@ def _check_class(value: Any, path: Path, mistakes: Mistakes) -> None:
 
 
 def _check_fit(value: Any, mistakes: Mistakes) -> None:
+    if value is None:
+        mistakes.add(("fit",), "is missing. Give its settings, with an end, such as fit.max_epochs: 3.")
+        return
     if not isinstance(value, dict):
-        got = "" if value is None else f", got {shown(value)}"
-        mistakes.add(("fit",), f"should be a mapping of settings, such as max_epochs: 3{got}.")
+        mistakes.add(("fit",), f"should be a mapping of settings, such as max_epochs: 3, got {shown(value)}.")
         return
     for name in LISTS:
         held = value.get(name)

@@ -92,10 +92,12 @@ class Trust:
         home = home_of(found)
         if home is None:
             return f"names {name}, which is neither a class nor a function."
-        if self.is_users(home) or _is_public(found):
+        if self.is_users(home):
             return None
-        if inspect.isclass(found) and _within(home, _CLASSES_OF):
+        if inspect.isclass(found) and (_is_public(found) or _within(home, _CLASSES_OF)):
             return None
+        if _is_public(found):
+            return f"names {name}, a function. Of framework a configuration may name the classes."
         root = home.split(".")[0]
         advice = "" if root in sys.stdlib_module_names or root in _OF_LIBRARIES else f" Trust it by --trust {root}."
         return f"names {name}, which is {home}.{found.__qualname__}, and that may not be used here.{advice}"
@@ -120,10 +122,12 @@ class Trust:
         return f"{next((each for each in ('module', *self.modules) if each in self.modules), 'module')}.{name}"
 
     def _stranger(self, name: str, root: str) -> str:
-        near = nearest(root, self.modules)
+        near = nearest(root, self.modules) if self.modules else ""
+        if (self.project / "src" / root).is_dir():
+            near = f" There is one in {self.project / 'src'}: give that as --project."
         return (
-            f"names {name}, but there is no {root}.py and no package {root} in {self.project}.{near if self.modules else ''} An "
-            f"installed package is trusted by --trust {root}."
+            f"names {name}, but there is no {root}.py and no package {root} in {self.project}.{near} An installed package is "
+            f"trusted by --trust {root}."
         )
 
 

@@ -7,6 +7,7 @@ import enum
 import inspect
 import re
 import types
+from collections.abc import Callable
 from typing import Any, Literal, Union, get_args, get_origin
 
 _WORDS: dict[Any, str] = {
@@ -41,7 +42,12 @@ def wanted(hint: Any) -> str:
         return _choice([repr(each) for each in inside])
     if inspect.isclass(hint) and issubclass(hint, enum.Enum):
         return _choice([each.name for each in hint])
-    if inspect.isclass(origin) and origin not in (type,) and inside:
+    if Callable in (hint, origin):
+        made = inside[-1] if inside and inspect.isclass(inside[-1]) and inside[-1] not in (Any, *_WORDS) else None
+        return f"the name of a function, or of a {made.__name__} class" if made else "the name of a function"
+    if origin is type:
+        return f"the name of a {getattr(inside[0], '__name__', inside[0])} class"
+    if inspect.isclass(origin) and inside:
         return _container(origin, inside) or _name(hint)
     return f"a {hint.__name__}" if inspect.isclass(hint) else _name(hint)
 

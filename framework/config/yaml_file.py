@@ -219,7 +219,7 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
     if "'\\t'" in problem:
         return "a tab stands here; YAML is indented by spaces"
     if problem.startswith("mapping values are not allowed"):
-        return "a second ':' stands here; indent the line like its neighbours, or quote the text"
+        return "a second ':' stands here; indent the line like its neighbours, end the line above with ':', or quote the text"
     return f"this is no YAML: {problem}"
 
 

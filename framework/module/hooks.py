@@ -228,10 +228,11 @@ def _check_signature(cls: type, name: str, method: Any, event: Any) -> None:
 def _refuse_unknown(engine: Engine, cls: type, name: str, marked: Any) -> None:
     for event in each_event(marked):
         if not engine.has_registered_events(event):
-            kind = type(event).__name__ if isinstance(event, EventEnum) else "its EventEnum"
+            kind = type(event).__name__ if isinstance(event, EventEnum) else "MyEvents"
+            whose = "" if isinstance(event, EventEnum) else ", with it as a member of MyEvents(EventEnum)"
             raise ModuleError(
-                f"{cls.__name__}.{name} is marked with @on({event!r}), an event that nobody in this run brings. Name it in the "
-                f"class: events = ({kind},). Known are {', '.join(engine._table)}."
+                f"{cls.__name__}.{name} is marked with @on({event!r}), an event that nobody in this run brings. Known are "
+                f"{', '.join(engine._table)}. An event of your own is named in the class: events = ({kind},){whose}."
             )
 
 

@@ -48,8 +48,13 @@ def test_several_misspelt_flags_are_told_together():
 
 
 def test_a_setting_without_its_section_is_told_with_one():
-    with pytest.raises(ConfigError, match=r"there is no --max_epochs. A setting of the configuration .* such as --fit.max_epochs"):
-        read("fit", "--config config.yaml --max_epochs 3")
+    with pytest.raises(ConfigError, match=r"there is no --lr. .* --fit.lr where fit takes it, --model.lr or --data.lr where your"):
+        read("fit", "--config config.yaml --lr 3")
+
+
+def test_a_configuration_for_a_run_that_has_one_is_told_to_be_left_out():
+    with pytest.raises(ConfigError, match=r"there is no --config. The run has its configuration with it: leave it out"):
+        read("evaluate", "runs/points --config config.yaml")
 
 
 def test_names_are_not_abbreviated():

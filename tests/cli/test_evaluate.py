@@ -89,3 +89,12 @@ def test_a_run_of_a_script_is_refused(trained, say):
 def test_a_table():
     assert table({"test/loss": 0.123456789, "test/count": 3}) == "test/loss   0.123457\ntest/count  3"
     assert table({"test/matrix": torch.eye(2)}) == "test/matrix  tensor([[1., 0.],\n                     [0., 1.]])"
+
+
+def test_handlers_and_loggers_of_the_run_are_not_made(trained, say):
+    file = Path("runs/points/config.yaml")
+    text = file.read_text()
+    file.write_text(text.replace("loggers: []", "loggers: [gone.Gone]").replace("handlers: []", "handlers: [gone.Gone]"))
+    assert "gone.Gone" in say("show runs/points").err
+    assert say("evaluate runs/points").code == 0
+    assert say("predict runs/points --split test --output p.jsonl").code == 0

@@ -19,15 +19,19 @@ def test_the_configuration_of_a_run_with_settings_over_it(trained):
     assert (configuration.fit["max_epochs"], configuration.fit["run_dir"]) == (9, "runs/points")
 
 
-def test_without_its_project_it_says_where_the_run_was_made(trained, tmp_path_factory, monkeypatch):
+@pytest.mark.parametrize("gone", [False, True])
+def test_without_its_project_it_says_where_the_run_was_made(trained, tmp_path_factory, gone):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
     Path("module.py").unlink()
     here = Path("runs/points").resolve()
     noted = json.loads((here / "environment.json").read_text())
-    noted[-1]["folder"] = "/elsewhere"
+    noted[-1]["folder"] = str(elsewhere)
     (here / "environment.json").write_text(json.dumps(noted))
-    with pytest.raises(
-        ConfigError, match=r"module\.Points(.|\n)*The run was made in /elsewhere: call .*, or give --project /elsewhere"
-    ):
+    told = f"The run was made in {elsewhere}: call the command there, or give --project {elsewhere}."
+    if gone:
+        elsewhere.rmdir()
+        told = f"The run was made in {elsewhere}, which is gone. Give its project: --project FOLDER."
+    with pytest.raises(ConfigError, match=rf"module\.Points(.|\n)*{told}"):
         configuration_of(read_run(here), HERE, [])
 
 
@@ -74,6 +78,7 @@ def test_the_weights_that_are_meant(trained):
     best = record.best_checkpoint.path
     assert weights_of(record, "best") == (best, f"{best.name} (best)")
     assert weights_of(record, str(last)) == (last, str(last))
+    assert weights_of(record, last.name) == (last, last.name)
 
 
 def test_where_nothing_was_monitored_the_newest_is_the_best(project, say):
@@ -83,7 +88,9 @@ def test_where_nothing_was_monitored_the_newest_is_the_best(project, say):
 
 
 def test_weights_that_are_not_there_are_refused(trained):
-    with pytest.raises(ConfigError, match=r"^--weights bst: there is no such file or folder. It is best, last, or the path"):
+    with pytest.raises(
+        ConfigError, match=r"^--weights bst: there is no such file or folder. It is best, last, a checkpoint of the run, or a path"
+    ):
         weights_of(read_run("runs/points"), "bst")
 
 

@@ -18,6 +18,7 @@ def test_of_a_run_it_names_the_settings_that_are_not_as_by_default(trained, say)
     first, *lines = said.out.splitlines()
     assert lines == say("show --config config.yaml").out.splitlines()[1:]
     assert first.startswith("# Points.fit(train_data, val_data, max_epochs=3, accelerator='cpu', seed=0")
+    assert "allow_changes" not in first
 
 
 @pytest.mark.parametrize("line", ["show", "show runs/points --config config.yaml"])

@@ -37,6 +37,14 @@ def test_it_says_how_it_ended_and_what_to_do_next(project, say):
     assert lines["next"] == "framework evaluate runs/points"
 
 
+def test_what_to_do_next_names_the_project_as_the_call_did(project, say, monkeypatch):
+    (project / "elsewhere").mkdir()
+    monkeypatch.chdir(project / "elsewhere")
+    told = say("fit --config ../config.yaml --project .. --trust timm").out.splitlines()[-1].split(maxsplit=1)[1]
+    assert told == "framework evaluate runs/points --project .. --trust timm"
+    assert say(told.removeprefix("framework ")).code == 0
+
+
 def test_a_page_is_named_where_there_is_one(trained, say):
     Path("runs/points/report.html").touch()
     with pytest.warns(UserWarning, match="Nothing was trained"):

@@ -66,11 +66,11 @@ def test_what_is_inside_is_made_with_the_module(read):
             "call: os.system",
             "model.init_args.call names os.system, of Python's standard library, which a configuration may not call.",
         ),
-        ("call: module.os", "model.init_args.call should be Callable[[float], float] or null, got 'module.os'."),
+        ("call: module.os", "model.init_args.call should be the name of a function or null, got 'module.os'."),
         ("layer_type: torch.load", "model.init_args.layer_type names torch.load, which a configuration may not call"),
         (
             "layer_type: torch.optim.SGD",
-            "model.init_args.layer_type should be type[torch.nn.modules.module.Module], got 'torch.optim.SGD'.",
+            "model.init_args.layer_type should be the name of a Module class, got 'torch.optim.SGD'.",
         ),
     ],
 )
@@ -133,3 +133,95 @@ def test_a_framework_class_led_to_by_another_name_is_not_public(mistakes, projec
         assert f"data names helpers.{name}, which is {home}, and that may not be used here." in line
     (line,) = mistakes(TEXT.format("call: helpers.system"))
     assert "model.init_args.call names posix.system, of Python's standard library" in line
+
+
+DEFAULTS = """
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from module import Line
+
+
+class Act(str, enum.Enum):
+    RELU = "relu"
+    GELU = "gelu"
+
+
+@dataclass
+class Rates:
+    lr: float
+
+
+class Encoder(nn.Module):
+    def __init__(self, act: nn.Module = nn.ReLU(), width: int = 2):
+        super().__init__()
+        self.act, self.width = act, width
+
+
+class Usual(Line):
+    def __init__(
+        self,
+        encoder: nn.Module | None = None,
+        make: Callable[[], nn.Module] = lambda: nn.LeakyReLU(negative_slope=0.3),
+        act: Act = Act.RELU,
+        rates: Rates = Rates(0.5),
+        sizes: Sequence[int] = (4, 4),
+    ):
+        super().__init__()
+        self.given = encoder, make, act, rates, sizes
+
+
+class Wide(Line):
+    def __init__(self, **kwargs):
+        kwargs.setdefault("width", 16)
+        super().__init__(**kwargs)
+"""
+
+
+@pytest.fixture
+def usual(read, project):
+    """Makes `Usual` with some arguments, and again from the whole text of that configuration."""
+    (project / "usual.py").write_text(DEFAULTS)
+
+    def making(arguments):
+        configuration = read(f"model: {{class_path: usual.Usual, init_args: {arguments}}}\ndata: data.load\nfit: {{max_epochs: 1}}")
+        return configuration.make_module().given, read(configuration.text()).make_module().given
+
+    return making
+
+
+def test_defaults_that_are_objects_stay_these_objects(usual):
+    for encoder, make, act, rates, sizes in usual("{}"):
+        assert (encoder, repr(make()), rates.lr, sizes) == (None, "LeakyReLU(negative_slope=0.3)", 0.5, (4, 4))
+        assert repr(act) == "<Act.RELU: 'relu'>"
+
+
+def test_a_class_with_a_default_that_is_an_object_can_be_named(usual):
+    for encoder, *_ in usual("{encoder: {class_path: usual.Encoder, init_args: {width: 3}}, make: usual.Encoder}"):
+        assert (repr(encoder.act), encoder.width) == ("ReLU()", 3)
+
+
+def test_a_member_of_an_enum_that_is_text_stays_a_member(usual):
+    for _, _, act, _, _ in usual("{act: GELU}"):
+        assert repr(act) == "<Act.GELU: 'gelu'>"
+
+
+def test_a_default_behind_kwargs_is_not_written(read, project):
+    (project / "usual.py").write_text(DEFAULTS)
+    configuration = read("model: usual.Wide\ndata: data.load\nfit: {max_epochs: 1}")
+    assert "width" not in configuration.text()
+    assert read(configuration.text()).make_module().net[0].out_features == configuration.make_module().net[0].out_features == 16
+
+
+def test_a_class_with_arguments_for_a_callable_is_refused_with_what_to_annotate(mistakes, project):
+    (project / "usual.py").write_text(DEFAULTS.replace("Callable[[], nn.Module] =", "Callable[..., nn.Module] ="))
+    arguments = "make: {class_path: torch.nn.LeakyReLU, init_args: {negative_slope: 0.2}}"
+    (line,) = mistakes(f"model: {{class_path: usual.Usual, init_args: {{{arguments}}}}}\ndata: data.load\nfit: {{max_epochs: 1}}")
+    assert line.endswith(
+        "should be the name of a function, or of a Module class, got torch.nn.LeakyReLU. Annotate make as nn.Module, or as what it "
+        "should be, for a class with arguments."
+    )

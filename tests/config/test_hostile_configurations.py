@@ -185,6 +185,24 @@ def test_no_way_through_yaml(read, trap, text):
 
 
 @pytest.mark.fault(33)
+@pytest.mark.parametrize("text", ["handlers: [SPEC]", "loggers: [SPEC]", "accelerator: SPEC"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "{class_path: main, init_args: {arguments: [fit, --config, evil.yaml, --project, ..]}}",
+        "{class_path: framework.main, init_args: {arguments: [--version]}}",
+        "{class_path: module.main, init_args: {arguments: [--version]}}",
+        "{class_path: write_report, init_args: {folders: ., target: FLAG}}",
+    ],
+)
+def test_a_function_of_the_framework_is_not_called(read, trap, project, spec, text, capsys):
+    with (project / "module.py").open("a") as file:
+        file.write("\nfrom framework import main\n")
+    assert "a function. Of framework" in refused(read, f"{MODEL}{DATA}fit: {{max_epochs: 1, {text.replace('SPEC', spec)}}}")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.fault(33)
 def test_what_only_looks_like_a_name_is_text(read, trap):
     text = (
         "model: {class_path: module.Many, init_args: {needed: 1, name: evil.run, anything: [a.b, {a: os.system}], either: x.y}}\n"

@@ -25,6 +25,11 @@ def test_values_are_yaml_and_the_last_one_wins():
     }
 
 
+@pytest.mark.parametrize("text", ["Issue #3: a # b", "*.csv", "@home", "%d", "!x", "&a", "`", "a: b", "- x", " x ", "|", "?"])
+def test_what_means_something_in_yaml_alone_is_text(text):
+    assert changed({}, "--data.a", text) == {"data": {"init_args": {"a": text}}}
+
+
 def test_arguments_of_a_class_need_no_init_args():
     nested = {"model": {"class_path": "module.Net", "init_args": {"encoder": {"class_path": "module.E"}, "sizes": {"a": 1}}}}
     assert changed(
@@ -61,6 +66,11 @@ def test_the_place_is_the_argument_with_its_text():
         (["--fot.seed=1"], "--fot.seed is unknown. Settings begin with --model., --data. or --fit., such as --fit.max_epochs 3."),
         (["--fit..seed=1"], "--fit..seed is unknown."),
         (["--fit.seed=[1"], "--fit.seed: this is no YAML"),
+        (
+            ["--data.pattern=[0-9]+"],
+            "--data.pattern: this is no YAML: expected '<document start>', but found '<scalar>'. A text that begins like this is "
+            "put in quotes of its own: --data.pattern '\"TEXT\"'.",
+        ),
         (["--fit.handlers.0=EMA"], "--fit.handlers.0: fit.handlers is a list, which is given whole, such as --fit.handlers VALUE."),
         (["--fit.seed.x=1"], "--fit.seed.x: fit.seed is 3, which has no parts, such as --fit.seed VALUE."),
     ],

@@ -26,6 +26,15 @@ def test_a_mapping_and_a_plain_value_replace_each_other():
     assert held.values == {"model": "module.Net"}
 
 
+def test_arguments_are_given_to_a_class_that_an_earlier_file_names_alone():
+    held = tree({"model": "module.Net", "fit": {"monitor": "val/loss"}}, model=2)
+    later = {"model": {"init_args": {"hidden": 3}}, "fit": {"monitor": {"hidden": 3}}}
+    held.merge(Tree(later, {("model",): Place("b.yaml", 1), ("model", "init_args"): Place("b.yaml", 2)}))
+    assert held.values == {"model": {"class_path": "module.Net", "init_args": {"hidden": 3}}, "fit": {"monitor": {"hidden": 3}}}
+    assert str(held.place(("model", "class_path"))) == "a.yaml, line 2"
+    assert str(held.place(("model", "init_args", "hidden"))) == "b.yaml, line 2"
+
+
 def test_a_place_is_that_of_the_nearest_value_around():
     held = tree({"fit": {"seed": 1}}, fit=4, fit_seed=5)
     assert [str(held.place(path)) for path in [("fit", "seed", 3), ("fit", "nan"), ("data",)]] == [

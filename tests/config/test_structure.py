@@ -20,7 +20,7 @@ FIT = "fit: {max_epochs: 1}\n"
             MODEL + FIT,
             "a.yaml, line 1: data is missing. Give data.class_path, a function of yours that returns batches: data.load.",
         ),
-        (MODEL + DATA, "a.yaml, line 1: fit should be a mapping of settings, such as max_epochs: 3."),
+        (MODEL + DATA, "a.yaml, line 1: fit is missing. Give its settings, with an end, such as fit.max_epochs: 3."),
         (MODEL + DATA + "fit: 3", "a.yaml, line 3: fit should be a mapping of settings, such as max_epochs: 3, got 3."),
         ("model: {width: 3}\n" + DATA + FIT, "a.yaml, line 1: model.class_path is missing. It says what is made: module.Class."),
         ("model: [1]\n" + DATA + FIT, "a.yaml, line 1: model should be a mapping of class_path and init_args, got [1]."),

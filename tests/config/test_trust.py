@@ -51,6 +51,11 @@ def test_trusted_names(trust, name):
     assert trust.refusal(name) is None
 
 
+def test_a_package_below_src_is_found(tmp_path):
+    (tmp_path / "src" / "company").mkdir(parents=True)
+    assert f"There is one in {tmp_path / 'src'}: give that as --project." in Trust(tmp_path).refusal("company.models.Net")
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [

@@ -33,8 +33,11 @@ class Size(enum.Enum):
         (Literal["a"], "'a'"),
         (Size, "one of SMALL, LARGE"),
         (nn.Module, "a Module"),
-        (type[nn.Module], "type[torch.nn.modules.module.Module]"),
-        (Callable[[int], int], "Callable[[int], int]"),
+        (type[nn.Module], "the name of a Module class"),
+        (Callable, "the name of a function"),
+        (Callable[[int], int], "the name of a function"),
+        (Callable[..., Any], "the name of a function"),
+        (Callable[..., nn.Module], "the name of a function, or of a Module class"),
         (Any, "anything"),
     ],
 )

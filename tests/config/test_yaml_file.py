@@ -124,7 +124,11 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
         ("true: a", "config.yaml, line 1: the key True is no text; quote it."),
         ("[a]: 1", "config.yaml, line 1: a key is a text, not a list or a mapping."),
         ("a:\n\tb: 1", "config.yaml, line 2: a tab stands here; YAML is indented by spaces."),
-        ("a: b: c", "config.yaml, line 1: a second ':' stands here; indent the line like its neighbours, or quote the text."),
+        (
+            "a: b: c",
+            "config.yaml, line 1: a second ':' stands here; indent the line like its neighbours, end the line above with ':', or "
+            "quote the text.",
+        ),
         ("a: [1\nb: 2", "config.yaml, line 2: this is no YAML: "),
         ("a: *b", "config.yaml, line 1: this is no YAML: found undefined alias 'b'."),
         ("<<: 3", "config.yaml, line 1: << takes a mapping, or a list of them, got 3."),

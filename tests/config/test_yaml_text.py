@@ -38,6 +38,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampl
         "!a",
         "\t",
         "a\nb",
+        "a\x85b",
         "---",
         "...",
     ]
@@ -54,6 +55,11 @@ def test_reads_back(value):
     found = parse_value(write_yaml(value), "--x")
     assert found == value
     assert repr(found) == repr(value)  # 1 and True and 1.0 are equal; -0.0 and 0.0 too
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\x85b", "\x85", "a\u2028b", "a\u2029b", "a\rb", "a\tb", "\ufeff"])
+def test_line_breaks_read_back(text):
+    assert parse_value(write_yaml({text: [text]}), "--x") == {text: [text]}
 
 
 def test_not_a_number_reads_back():

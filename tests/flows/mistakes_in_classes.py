@@ -84,7 +84,7 @@ def hook_by_name_and_by_mark(run_dir):
         def on_epoch_completed(self): ...
 
 
-@mistake(ModuleError, "cannot be registered", "'epoch_end' is not a valid event", "EPOCH_COMPLETED")
+@mistake(ModuleError, "Mine.tell is marked with @on('epoch_end')", "Known are", "EPOCH_COMPLETED", "events = (MyEvents,)")
 def mark_with_an_unknown_event(run_dir):
     class Mine(Net):
         @on("epoch_end")

@@ -107,6 +107,7 @@ def skip(module, data, **settings):
     seed_all(9)
     with pytest.warns(UserWarning, match=r"nan='skip'") as warned:
         result = module.fit(data, **{"max_epochs": 1, "accelerator": "cpu", "nan": "skip", "progress": False, **settings})
+    assert {each.filename for each in warned if "nan='skip'" in str(each.message)} == {__file__}
     return result, [str(each.message) for each in warned]
 
 

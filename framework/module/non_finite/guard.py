@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
@@ -21,6 +20,7 @@ from framework.module.non_finite.diagnosis import Diagnosis
 from framework.module.non_finite.kept_buffers import keep_buffers
 from framework.steps.finite import all_finite
 from framework.steps.update import SummedLoss
+from framework.tracebacks import warn_user
 
 if TYPE_CHECKING:
     from framework.module.train_module import TrainModule
@@ -123,11 +123,7 @@ class NanGuard:
         said = self._reasons[key]
         if not self._told:
             self._told = True
-            warnings.warn(
-                f"{said} Its step is left out (nan='skip'); further ones are counted in engine.state.skipped_steps.",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn_user(f"{said} Its step is left out (nan='skip'); further ones are counted in engine.state.skipped_steps.")
         if self._in_a_row[key] >= MOST_IN_A_ROW:
             raise NonFiniteError(
                 f"{MOST_IN_A_ROW} steps in a row{self._of(key)} were left out (nan='skip'), so nothing is trained any more. The "
@@ -159,11 +155,7 @@ class NanGuard:
         if count and not any(engine.state.optimizer_steps.values()):
             self._refuse_all(count, " of the run", *self._reasons)
         if count:
-            warnings.warn(
-                f"Left out of the run: {count} step{'s' * (count > 1)} whose loss or gradients were not finite (nan='skip').",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn_user(f"Left out of the run: {count} step{'s' * (count > 1)} whose loss or gradients were not finite (nan='skip').")
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what is counted, in plain values."""

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from framework.errors import SettingError
 from framework.handlers.ema import EMA
@@ -53,6 +53,10 @@ def chosen_weights(module: Declared, weights: str | PathLike[str]) -> Iterator[N
             yield
     else:
         path = _best(module) if weights == "best" else _known(weights)
+        if any(map(nn.parameter.is_lazy, module.parameters())):  # it has no weights of its own yet, and keeps these
+            module._take_from(path, "best", averaged=None)
+            yield
+            return
         own = _copied(module.state_dict())
         try:
             module._take_from(path, "best", averaged=None)

@@ -155,3 +155,23 @@ def test_a_module_with_averages_is_freed_at_once():
         assert gone() is None
     finally:
         gc.enable()
+
+
+class Lazy(Rising):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.LazyLinear(1)
+
+    def evaluation_step(self, batch):
+        return {"out": self.layer(batch).sum()}
+
+    def training_step(self, batch):
+        return self.layer(batch).sum()
+
+
+def test_a_lazy_module_that_has_no_weights_yet_keeps_those_it_takes(tmp_path):
+    model = Lazy()
+    model.fit(DATA, max_epochs=1, run_dir=tmp_path / "run", progress=False, accelerator="cpu")
+    for own in (Lazy(), Lazy()):
+        assert own.evaluate(DATA, weights=tmp_path / "run") == model.evaluate(DATA)
+        assert torch.equal(own.layer.weight, model.layer.weight)
