@@ -12,6 +12,7 @@ from framework.cli.commands import Command
 from framework.errors import ConfigError
 
 _OVERRIDE = re.compile(r"--[^-=.\s][^=.\s]*\.[^=\s]+")
+_BARE_OVERRIDE = re.compile(r"(fit|model|data)\.[^=\s]+=.*")
 _NEGATIVE = re.compile(r"-[\d.]")
 _SETTINGS = """settings:
   Those of the configuration follow as --fit.NAME VALUE, --model.NAME VALUE or
@@ -47,6 +48,11 @@ class Parser(argparse.ArgumentParser):
         unknown = [name for name in names if name.startswith("--") and name not in flags]
         if unknown:  # before argparse complains of what is missing: it is what these were meant to be
             self.error(" ".join(f"there is no {name}.{self._remedy(name, flags)}" for name in unknown))
+        bare = next((each for each in own if _BARE_OVERRIDE.fullmatch(each)), None)
+        if bare is not None and self._command.overrides:
+            self.error(f"{bare} lacks the dashes. Write --{bare}")
+        if "--config" in flags and own and own[0].endswith((".yaml", ".yml")):
+            self.error(f"{own[0]} is the configuration. Write --config {own[0]}")
         return self.parse_args(own), overrides
 
     def error(self, message: str) -> NoReturn:

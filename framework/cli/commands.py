@@ -68,6 +68,10 @@ COMMANDS: dict[str, Command] = {
         "framework fit --config config.yaml --fit.max_epochs 3",
         {
             "--config": {**_CONFIG, "required": True},
+            "--weights": {
+                "metavar": "PATH",
+                "help": "begin with the weights of a run (its best), a checkpoint or a .safetensors file; all else is new",
+            },
             "--print_config": {
                 "action": "store_true",
                 "help": "print the whole configuration with its defaults, and do nothing else",

@@ -6,14 +6,14 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from framework.cli.parts import configured
 from framework.cli.training import train
-from framework.config.configuration import read_configuration
 
 
 def run(arguments: Namespace, overrides: Sequence[str]) -> int:
     """Runs the command."""
     files = [Path(file) for file in arguments.config]
-    configuration = read_configuration(files, overrides, project=Path(arguments.project), trusted=arguments.trust)
+    configuration = configured(files, overrides, arguments)
     if arguments.print_config:
         print(configuration.text(), end="")
     else:

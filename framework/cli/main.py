@@ -22,6 +22,7 @@ _REFUSED = 1
 _MISTAKE = 2
 _STDOUT = 1
 _UNREAD = 141  # as of a program that SIGPIPE ends
+_MEANT = {"train": "fit", "run": "fit", "test": "evaluate", "validate": "evaluate", "eval": "evaluate", "init": "new"}
 _INSTALLED_AS = {"docstring_parser": "docstring-parser", "yaml": "pyyaml"}
 _NEEDED = {"jsonargparse", "safetensors", "torch", "torchmetrics", "tqdm", *_INSTALLED_AS}
 
@@ -85,7 +86,8 @@ def _run(arguments: Sequence[str]) -> int:
     if name not in COMMANDS:
         if not name:
             raise ConfigError(f"a command is missing.\n\n{_help()}")
-        wrong = f"there is no command {name!r}.{nearest(name, COMMANDS)}"
+        meant = f" Did you mean {_MEANT[name]}?" if name in _MEANT else nearest(name, COMMANDS)
+        wrong = f"there is no command {name!r}.{meant}"
         if name.startswith("-"):
             wrong = f"a command should come before {name}: framework COMMAND {name}."
         raise ConfigError(f"{wrong} The commands are {', '.join(COMMANDS)}; framework --help says what they do.")

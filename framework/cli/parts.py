@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from framework.config.configuration import Configuration, read_configuration
 from framework.errors import ConfigError
 from framework.seeding import seed_all
 
 if TYPE_CHECKING:
-    from framework.config.configuration import Configuration
     from framework.module.train_module import TrainModule
+
+
+def configured(files: Sequence[Path], overrides: Sequence[str], arguments: Namespace) -> Configuration:
+    """Returns what files and overrides say, with the seed 0 where they give none: else an evaluation might draw another split.
+
+    Args:
+        files, overrides: of the configuration.
+        arguments: with `project` and `trust`.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    project = Path(arguments.project)
+    configuration = read_configuration(files, overrides, project=project, trusted=arguments.trust)
+    if configuration.seed is not None:
+        return configuration
+    return read_configuration(files, [*overrides, "--fit.seed=0"], project=project, trusted=arguments.trust)
 
 
 def make_parts(configuration: Configuration) -> tuple[TrainModule, dict[str, Any]]:
     """Returns the module and the data by split.
 
-    The seed is set first and the module made before the data, for every command: a split that is drawn at random is the same in
-    training and in evaluation.
+    The seed is set before each, for every command: a split that is drawn at random is the same in training and in evaluation, and
+    whatever the module draws.
     """
-    if configuration.seed is not None:
-        seed_all(configuration.seed)
-    return configuration.make_module(), configuration.make_data()
+    assert configuration.seed is not None, "every command reads by configured"
+    seed_all(configuration.seed)
+    module = configuration.make_module()
+    seed_all(configuration.seed)
+    return module, configuration.make_data()
 
 
 def choose_split(data: Mapping[str, Any], split: str | None, order: Sequence[str]) -> tuple[str, Any]:

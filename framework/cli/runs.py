@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from framework.config.configuration import Configuration, read_configuration
+from framework.cli.parts import configured
+from framework.config.configuration import Configuration
 from framework.errors import ConfigError
 from framework.module.resuming.provenance import CONFIG_FILE
 from framework.module.resuming.stored_weights import find_checkpoint
@@ -52,7 +53,7 @@ def configuration_of(record: RunRecord, arguments: Namespace, overrides: Sequenc
         ConfigError: it cannot be used.
     """
     try:
-        return read_configuration([record.path / CONFIG_FILE], overrides, project=Path(arguments.project), trusted=arguments.trust)
+        return configured([record.path / CONFIG_FILE], overrides, arguments)
     except ConfigError as error:
         began = _latest(record).get("folder")
         if began is None or Path(began).resolve() == Path(arguments.project).resolve():

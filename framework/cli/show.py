@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from framework.cli.parts import make_parts
+from framework.cli.parts import configured, make_parts
 from framework.cli.runs import configuration_of, refuse_without_configuration
-from framework.config.configuration import read_configuration
 from framework.config.fit_settings import DEFAULTS
 from framework.errors import ConfigError
 from framework.report.reading import read_run
@@ -21,7 +20,7 @@ def run(arguments: Namespace, overrides: Sequence[str]) -> int:
         raise ConfigError("show takes the folder of a run, or --config FILE, one of the two: framework show --config config.yaml")
     if arguments.run is None:
         files = [Path(file) for file in arguments.config]
-        configuration = read_configuration(files, overrides, project=Path(arguments.project), trusted=arguments.trust)
+        configuration = configured(files, overrides, arguments)
     else:
         record = read_run(arguments.run)
         refuse_without_configuration(record, instead="show_loop of its module in Python")

@@ -23,7 +23,7 @@ def train(configuration: Configuration, settings: Mapping[str, Any], arguments: 
     Args:
         configuration: what the run is made from.
         settings: of `fit`.
-        arguments: with `project` and `trust`.
+        arguments: with `project` and `trust`; of fit also `weights`, those to begin with.
 
     Raises:
         ConfigError: the configuration gives no data to train on.
@@ -32,6 +32,8 @@ def train(configuration: Configuration, settings: Mapping[str, Any], arguments: 
     module, data = make_parts(configuration)
     if data.get("train") is None and settings.get("epoch_length") is None:
         raise ConfigError(f"The data have no train, which fit needs; they have {', '.join(data)}.")
+    if getattr(arguments, "weights", None) is not None:
+        module.load_weights(arguments.weights)
     run_dir = settings.get("run_dir")
     with described_by(configuration.text()):
         try:

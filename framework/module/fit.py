@@ -28,7 +28,7 @@ from framework.module.place import advised, batch_of, note_place, surroundings
 from framework.module.registration import register
 from framework.module.result import FitResult
 from framework.module.resuming.chosen_weights import LastFit
-from framework.module.resuming.comparison import describe_run, refuse_changes, refuse_other_seed
+from framework.module.resuming.comparison import describe_run, refuse_another, refuse_changes, refuse_other_seed
 from framework.module.resuming.module_state import load_rest
 from framework.module.resuming.past import LIMITS, Past, open_past, tell
 from framework.module.resuming.provenance import write_provenance
@@ -63,7 +63,7 @@ def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettin
             rehearsal = stack.enter_context(DryRun(module, backend, (train, *val.values()), settings))
         elif settings.run_dir is not None:
             folder = stack.enter_context(RunFolder(settings.run_dir, settings.keep, in_background=settings.async_save))
-            past = open_past(folder, settings)
+            past = open_past(folder, settings, partial(refuse_another, module, settings))
             if past is not None and past.result is not None:
                 module._take_weights(past.parts["model"], str(past.checkpoint.path))  # as after the call that trained it
                 load_rest(module, past.parts["run"]["module"])

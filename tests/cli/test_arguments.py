@@ -90,3 +90,20 @@ def test_what_argparse_refuses_is_told_with_an_example(name, line, message):
 def test_nearest():
     assert nearest("evalute", COMMANDS) == " Did you mean evaluate?"
     assert nearest("xyz", COMMANDS) == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("fit config.yaml", "fit: config.yaml is the configuration. Write --config config.yaml.\nFor example: "),
+        ("show config.yml", "show: config.yml is the configuration. Write --config config.yml.\nFor example: "),
+        (
+            "fit --config c.yaml fit.max_epochs=3",
+            "fit: fit.max_epochs=3 lacks the dashes. Write --fit.max_epochs=3.\nFor example: ",
+        ),
+    ],
+)
+def test_a_word_that_lacks_its_flag_is_told_how_to_be_written(say, command, words):
+    said = say(command)
+    assert said.code == 2
+    assert said.err.startswith(f"framework: error: {words}")

@@ -187,3 +187,10 @@ def test_an_error_of_the_users_class_shows_the_line_and_not_how_it_was_imported(
     assert files[-1] == "module.py"
     assert "importlib" not in "".join(str(entry.path) for entry in caught.traceback)
     assert caught.value.__notes__ == ["config.yaml, line 2 asks for module.Points."]
+
+
+@pytest.mark.parametrize(("name", "meant"), [("train", "fit"), ("test", "evaluate"), ("init", "new")])
+def test_the_words_of_others_lead_to_ours(say, name, meant):
+    assert say(f"{name} x").err.startswith(
+        f"framework: error: there is no command '{name}'. Did you mean {meant}? The commands are "
+    )

@@ -1,32 +1,31 @@
 """The module and the data of a configuration."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 
 from framework import ConfigError
-from framework.cli.parts import choose_split, make_parts
-from framework.config.configuration import read_configuration
+from framework.cli.parts import choose_split, configured, make_parts
 
 
-def test_the_seed_comes_first_then_the_module_then_the_data(project):
-    made = []
-    for _ in range(2):
-        torch.rand(3)  # what was drawn before does not matter
-        module, data = make_parts(read_configuration([Path("config.yaml")], project=project))
-        made.append((module.net[0].weight, data["test"].dataset.indices))
-    assert torch.equal(made[0][0], made[1][0])
-    assert made[0][1] == made[1][1]
+def parts(*overrides):
+    arguments = Namespace(project=".", trust=[])
+    return make_parts(configured([Path("config.yaml")], overrides, arguments))
 
 
-def test_without_a_seed_nothing_is_seeded(project):
-    state = torch.get_rng_state()
-    configuration = read_configuration([Path("config.yaml")], ["--fit.seed=null"], project=project)
-    one, other = make_parts(configuration)[0], make_parts(configuration)[0]
-    assert not torch.equal(one.net[0].weight, other.net[0].weight)
-    torch.set_rng_state(state)
-    assert torch.equal(make_parts(configuration)[0].net[0].weight, one.net[0].weight)
+def test_the_seed_comes_before_the_module_and_before_the_data(project):
+    module, data = parts()
+    torch.rand(3)  # what was drawn before does not matter
+    same, wide = parts(), parts("--model.hidden=64")
+    assert torch.equal(same[0].net[0].weight, module.net[0].weight)
+    assert same[1]["test"].dataset.indices == data["test"].dataset.indices == wide[1]["test"].dataset.indices
+
+
+def test_without_a_seed_it_is_0(project):
+    assert torch.equal(parts("--fit.seed=null")[0].net[0].weight, parts("--fit.seed=0")[0].net[0].weight)
+    assert not torch.equal(parts("--fit.seed=1")[0].net[0].weight, parts("--fit.seed=0")[0].net[0].weight)
 
 
 def test_the_first_split_that_is_there_is_taken():

@@ -9,6 +9,7 @@ import torch
 
 from framework import Interrupted, seed_all
 from framework.cli.training import numbers
+from framework.module.resuming.stored_weights import find_checkpoint
 from framework.report.reading import read_run
 
 
@@ -19,6 +20,7 @@ def test_it_trains_as_a_script_with_the_same_settings_does(trained, monkeypatch)
 
     seed_all(0)
     model = module.Points(hidden=8)
+    seed_all(0)
     train, val, _ = load()
     model.fit(train, val, max_epochs=3, seed=0, accelerator="cpu", progress=False)
     stored = module.Points.load("runs/points", which="last")
@@ -109,3 +111,17 @@ def test_data_without_train_are_refused(project, say):
 
 def test_numbers_are_shown_and_nothing_else():
     assert numbers({"train/loss": 0.123456, "val/matrix": torch.ones(2, 2), "val/count": 3}) == "train/loss 0.1235  val/count 3"
+
+
+def test_it_begins_with_given_weights(trained, say):
+    said = say("fit --config config.yaml --weights runs/points --fit.run_dir runs/tuned --fit.seed 1 --fit.keep null")
+    assert said.code == 0
+    first = find_checkpoint("runs/tuned/checkpoints/step-00000000").read("model")
+    best = find_checkpoint("runs/points", "best").read("model")
+    assert all(torch.equal(first[name], best[name]) for name in best)
+    said = say("fit --config config.yaml --weights runs/none --fit.run_dir runs/other")
+    assert (said.code, said.err.splitlines()[0]) == (
+        1,
+        "framework: error: runs/none is neither a run, nor a checkpoint, nor a .safetensors file. Give the run_dir of fit, or one "
+        "of its checkpoints/step-... folders.",
+    )

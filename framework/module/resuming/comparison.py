@@ -16,6 +16,7 @@ from framework.module.schedules import Schedules
 from framework.module.settings import FitSettings
 
 if TYPE_CHECKING:
+    from framework.module.resuming.past import Past
     from framework.module.train_module import TrainModule
 
 FREE = {
@@ -51,18 +52,36 @@ def describe_run(
     data: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Returns, in plain values, all that has to be the same for a run to go on as if it had never stopped."""
+    return {
+        **describe_setup(module, settings),
+        "batches an epoch": batches,
+        **{name: data.get(name) for name in ("samples", "batch size", "sampler")},
+        "optimizers": {name: _in_words(optimizer) for name, optimizer in optimizers.items()},
+        "schedulers": [type(scheduler).__name__ for scheduler in schedules.all],
+    }
+
+
+def describe_setup(module: TrainModule, settings: FitSettings) -> dict[str, Any]:
+    """Returns what of it is known before optimizers are made and data are looked at."""
     given = {field.name: _plain(getattr(settings, field.name)) for field in fields(settings) if field.name not in FREE}
     tensors = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
     return {
         **given,
-        "batches an epoch": batches,
-        **{name: data.get(name) for name in ("samples", "batch size", "sampler")},
         "arguments": {name: repr(value) for name, value in module._hparams["values"].items()},
         "class": type(module).__name__,
         "model": weights_kinds(tensors),
-        "optimizers": {name: _in_words(optimizer) for name, optimizer in optimizers.items()},
-        "schedulers": [type(scheduler).__name__ for scheduler in schedules.all],
     }
+
+
+def refuse_another(module: TrainModule, settings: FitSettings, past: Past) -> None:
+    """Refuses to return the result of a run that is over in the place of one that was set up otherwise.
+
+    Raises:
+        ResumeError: with a line for each difference.
+    """
+    now, where = describe_setup(module, settings), str(past.checkpoint.path)
+    refuse_other_seed(settings.seed, past.seed, where)
+    refuse_changes(past.parts["run"]["setup"], now, [name for name in settings.allow_changes if name in now], where)
 
 
 def refuse_changes(then: Mapping[str, Any], now: Mapping[str, Any], allowed: Collection[str], where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,8 +64,12 @@ class Past:
         return any(getattr(settings, name) != limits[name] for name in LIMITS)
 
 
-def open_past(folder: RunFolder, settings: FitSettings) -> Past | None:
+def open_past(folder: RunFolder, settings: FitSettings, refuse: Callable[[Past], None] | None = None) -> Past | None:
     """Returns what the run goes on from; None where it starts.
+
+    Args:
+        folder, settings: of the run.
+        refuse: raises where the result of a run that is over is not to be returned.
 
     Raises:
         ResumeError: `resume` does not allow what is there, or asks for what is not.
@@ -99,6 +104,8 @@ def open_past(folder: RunFolder, settings: FitSettings) -> Past | None:
     past = _past(checkpoint)
     if status is None or status["status"] not in _OVER or _goes_on(past, status, settings):
         return past
+    if refuse is not None:
+        refuse(past)
     return replace(past, result=_stored_result(folder, status))
 
 

@@ -134,14 +134,14 @@ def test_what_never_may_change():
     lines, last = refused(described(), described(other, scheduler=False, batches=None, epoch_length=3, data={}))
     assert lines == [
         "epoch_length: None in the run, 3 now",
-        "batches an epoch: 4 in the run, None now",
-        "samples: 14 in the run, None now",
-        "batch size: 4 in the run, None now",
-        "sampler: 'RandomSampler' in the run, None now",
         "class: 'Net' in the run, 'Other' now",
         "model: layer.bias (float32 (1,)) is missing now",
         "model: more (bfloat16 (2,)) is new",
         "model: layer.weight was float32 (1, 2), is float32 (1, 3)",
+        "batches an epoch: 4 in the run, None now",
+        "samples: 14 in the run, None now",
+        "batch size: 4 in the run, None now",
+        "sampler: 'RandomSampler' in the run, None now",
         "schedulers: ['StepLR'] in the run, [] now",
     ]
     assert last == "Make it as it was; or start a new run in another run_dir."

@@ -321,9 +321,26 @@ def test_a_completed_run_of_another_module_is_refused(line, batches, tmp_path):
             self.more = torch.nn.Parameter(torch.zeros(1))
 
     line().fit(batches, max_epochs=1, run_dir=tmp_path, progress=False)
-    words = r"The weights of .*step-00000006 are not those of this Wider:\n  more: missing in the checkpoint"
-    with pytest.warns(UserWarning, match=TRAINED), pytest.raises(CheckpointError, match=words):
+    words = r"step-00000006 cannot go on, since this differs:\n  class: 'Line' in the run, 'Wider' now\n  model: more .* is new"
+    with pytest.raises(ResumeError, match=words):
         Wider().fit(batches, max_epochs=1, run_dir=tmp_path, progress=False)
+
+
+def test_a_completed_run_is_not_the_result_of_one_that_was_set_up_otherwise(line, batches, tmp_path):
+    class Rated(line):
+        def __init__(self, rate=0.1):
+            super().__init__()
+
+    Rated().fit(batches, max_epochs=1, run_dir=tmp_path, progress=False, seed=1)
+    for rate, settings, words in [
+        (0.2, {}, r"arguments: rate was 0.1, is 0.2"),
+        (0.1, {"clip_norm": 1.0}, r"clip_norm: None in the run, 1.0 now"),
+        (0.1, {"seed": 2}, r"seed=2 differs from the seed 1"),
+    ]:
+        with pytest.raises(ResumeError, match=words):
+            Rated(rate).fit(batches, max_epochs=1, run_dir=tmp_path, progress=False, **settings)
+    with pytest.warns(UserWarning, match=TRAINED):
+        Rated(0.2).fit(batches, max_epochs=1, run_dir=tmp_path, progress=False, allow_changes=("arguments", "samples"))
 
 
 def test_a_run_that_goes_on_holds_no_second_copy_of_its_state(tmp_path, line, batches, monkeypatch):
