@@ -3,7 +3,7 @@
 import pytest
 from browser import Browser, needs_chromium
 from run_folders import usual_run, write_run
-from test_page import hostile_run
+from test_drawn_report import hostile_run
 
 from framework import write_report
 
@@ -54,6 +54,22 @@ def test_curves_are_drawn_with_and_without_script(opened, tmp_path, dark, script
     assert page.run("document.querySelectorAll('.js').length") == (1 if script else 0)
     background = page.run("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") is not dark
+
+
+LONG = "/a/long/folder/" * 9
+
+
+@pytest.mark.parametrize(("width", "scrolls"), [(1200, False), (700, False), (400, True)])
+def test_the_table_of_processes_is_not_cut(opened, tmp_path, width, scrolls):
+    entries = [
+        {"began": f"2026-11-2{day}T00:13:59+00:00", "command": ["train.py", LONG, str(day)], "goes_on_from": day} for day in range(3)
+    ]
+    page = opened(write_run(tmp_path / "a", config="fit: {}", environment=entries), width=width)
+    found = page.run("""(box => [box.scrollWidth > box.clientWidth, getComputedStyle(box).overflowX, box.getBoundingClientRect().right,
+        ...[...box.querySelectorAll('.short')].map(cell => cell.getClientRects().length)])(
+        document.querySelector('.processes').parentNode)""")
+    assert (found[0], found[1], found[3:]) == (scrolls, "auto", [1, 1, 1])
+    assert found[2] <= width
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(opened, tmp_path):

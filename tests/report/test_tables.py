@@ -94,6 +94,13 @@ def test_the_environment_says_once_what_all_processes_share(tmp_path):
     assert environment(read_run(write_run(tmp_path / "b"))) == ""
 
 
+def test_processes_began_at_times_as_elsewhere_on_the_page(tmp_path):
+    times = ["2026-11-22T00:13:59+00:00", "2026-11-22T03:00:00+02:00", "<soon>"]
+    entries = [{"began": began, "command": ["a.py", str(index)]} for index, began in enumerate(times)]
+    text = environment(read_run(write_run(tmp_path / "a", environment=entries)))
+    assert [row[1] for row in cells(text)] == ["began", "2026-11-22 00:13 UTC", "2026-11-22 01:00 UTC", "&lt;soon&gt;"]
+
+
 def test_checkpoints_link_to_their_folders(tmp_path):
     run = read_run(usual_run(tmp_path / "a b"))
     text = checkpoints(run, tmp_path)
