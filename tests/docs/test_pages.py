@@ -25,12 +25,17 @@ OWN_TESTS = {  # pages of which a test of their own runs the blocks of these lan
     "templates.md": ("tests/templates/test_templates_page.py", {"bash"}),
 }
 COMMANDS = """
-import contextlib, io, json, os, shlex, sys
+import contextlib, io, json, os, re, shlex, subprocess, sys
 from framework import main
+ECHO = 'cd() { printf "%q " cd "$@"; echo; }; framework() { printf "%q " framework "$@"; echo; }; set -eu; PATH=;'
+def calls(code):  # a line, or a loop, after the other, as bash reads it: it spreads variables and names of files
+    for part in re.findall(r"^for .*?^done$|^.+?$", code, re.DOTALL | re.MULTILINE):
+        read = subprocess.run(["bash", "-c", ECHO + part], stdout=subprocess.PIPE, text=True)
+        yield from ("" if read.returncode else read.stdout).splitlines() or ["cannot " + part]
 printed = []
 for code in json.loads(sys.argv[1]):
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        for line in code.splitlines():
+        for line in calls(code):
             verb, *words = shlex.split(line)
             if verb == "cd":
                 os.chdir(*words)
