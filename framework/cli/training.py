@@ -39,8 +39,9 @@ def train(configuration: Configuration, settings: Mapping[str, Any], arguments: 
         try:
             result = module.fit(data.get("train"), data.get("val"), **settings)
         except Interrupted as end:
-            if run_dir is not None:
-                print(f"{end}\nnext        {_command('resume', run_dir, arguments)}", file=sys.stderr)
+            print(end, file=sys.stderr)
+            if run_dir is not None and not settings.get("dry_run"):
+                print(f"next        {_command('resume', run_dir, arguments)}", file=sys.stderr)
             raise
     if not settings.get("dry_run"):  # else it has told all there is
         _tell(result, run_dir, arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, TextIO
 
@@ -18,11 +19,12 @@ class Progress:
     """Shows a line at the end of each epoch; where the output is a terminal or a notebook, a bar while the epoch runs.
 
     Updated by time, not by step, and from numbers that were read already: it never makes a device wait. The line has what handlers
-    registered before it have logged.
+    registered before it have logged; it repeats no value of an epoch before.
 
     Args:
         recorder: whose newest means are shown; None shows no numbers while an epoch runs.
         stream: where to write; the standard output by default.
+        history: rows with "epoch" and what was measured then, as they are added; it tells which values are of an epoch before.
 
     Example:
         >>> import sys
@@ -35,8 +37,13 @@ class Progress:
         epoch 2/2  6 iterations  ...s
     """
 
-    def __init__(self, recorder: Recorder | None = None, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, recorder: Recorder | None = None, stream: TextIO | None = None, *, history: Sequence[dict[str, Any]] = ()
+    ) -> None:
         self._recorder = recorder
+        self._history = history
+        self._rows = 0  # of the history that were looked at
+        self._measured_in: dict[str, int] = {}  # the last epoch that has measured it
         self._stream = stream
         self._bar: Bar | None = None
         self._evaluation_bar: Bar | None = None
@@ -103,7 +110,7 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        self._line(f"{self._epoch(engine)}  {state.iteration} iterations  {_numbers(state.metrics)}{seconds:.1f} s")
+        self._line(f"{self._epoch(engine)}  {state.iteration} iterations  {_numbers(self._of_epoch(engine))}{seconds:.1f} s")
 
     def _show(self, engine: Engine) -> None:
         latest = _numbers(self._recorder.latest if self._recorder is not None else {}).rstrip()
@@ -114,6 +121,13 @@ class Progress:
         else:
             self._line(f"{self._title}  {_count(done, engine)}  {latest}".rstrip())
             self._next = perf_counter() + LINE_INTERVAL_S
+
+    def _of_epoch(self, engine: Engine) -> dict[str, Any]:
+        """Returns the metrics without those that were last measured in an epoch before."""
+        for row in self._history[self._rows :]:
+            self._measured_in.update(dict.fromkeys(row, row["epoch"]))
+        self._rows, epoch = len(self._history), engine.state.epoch
+        return {name: value for name, value in engine.state.metrics.items() if self._measured_in.get(name, epoch) == epoch}
 
     def _show_evaluation(self, engine: Engine) -> None:
         state = engine.state

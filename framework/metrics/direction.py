@@ -13,13 +13,14 @@ from torch import Tensor
 from framework.errors import SettingError
 
 
-def direction(monitor: str, mode: str | None, directions: Mapping[str, bool]) -> str:
+def direction(monitor: str, mode: str | None, directions: Mapping[str, bool | None]) -> str:
     """Returns "min" or "max": whether a lower or a higher value of a metric is better.
 
     Args:
         monitor: the full name of the metric, such as "val/loss".
         mode: "min" or "max", which decides; None to follow the metric, and where that does not say, a name that ends in "loss".
-        directions: by full name, whether a higher value is better (torchmetrics' `higher_is_better`), where a metric says so.
+        directions: by full name of each metric, whether a higher value is better (torchmetrics' `higher_is_better`); None where it
+            does not say so.
 
     Raises:
         SettingError: another mode; or none, and nothing else tells.
@@ -33,11 +34,20 @@ def direction(monitor: str, mode: str | None, directions: Mapping[str, bool]) ->
         if mode not in ("min", "max"):
             raise SettingError(f"mode={mode!r}: mode is 'min', 'max', or None to follow the metric.")
         return mode
-    if monitor in directions:
-        return "max" if directions[monitor] else "min"
+    higher = directions.get(monitor)
+    if higher is not None:
+        return "max" if higher else "min"
     if monitor.lower().endswith("loss"):
         return "min"
-    known = f" Those that tell it are {', '.join(map(repr, directions))}." if directions else ""
+    if directions and not any(f"{monitor}/".startswith(f"{name}/") for name in directions):  # a metric may have parts
+        near = difflib.get_close_matches(monitor, directions, n=1)
+        there = f"Did you mean {near[0]}?" if near else f"Those of configure_metrics are {', '.join(directions)}."
+        raise SettingError(
+            f"monitor={monitor!r}: no metric is called {monitor}. {there} "
+            "A value that is logged or returned under this name needs mode='min' or mode='max'."
+        )
+    telling = [name for name, higher in directions.items() if higher is not None]
+    known = f" Those that tell it are {', '.join(map(repr, telling))}." if telling else ""
     raise SettingError(
         f"monitor={monitor!r}: whether a lower or a higher value is better cannot be told from the metric or its name. "
         f"Give mode='min' or mode='max'.{known}"

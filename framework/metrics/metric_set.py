@@ -109,10 +109,10 @@ class MetricSet:
             results.update({key: _plain(item) for key, item in parts.items()})
         return results
 
-    def directions(self) -> dict[str, bool]:
-        """Returns by name whether higher is better, for the metrics that know it, as those of torchmetrics do."""
+    def directions(self) -> dict[str, bool | None]:
+        """Returns by name whether higher is better; None for a metric that does not know it, as those of torchmetrics do."""
         known = {name: getattr(metric, "higher_is_better", None) for name, metric in self._metrics.items()}
-        return {name: higher for name, higher in known.items() if isinstance(higher, bool)}
+        return {name: higher if isinstance(higher, bool) else None for name, higher in known.items()}
 
     def reset(self) -> None:
         """Forgets everything fed so far."""

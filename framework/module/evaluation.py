@@ -80,8 +80,8 @@ class Evaluation:
         self._hooks = sum(register_hooks(self.engine, target, evaluation=True) for target in (*handlers, module))
         self._around = [target.evaluation_weights for target in handlers if hasattr(target, "evaluation_weights")]
 
-    def directions(self) -> dict[str, bool]:
-        """Returns by full name whether higher is better, for the metrics that know it."""
+    def directions(self) -> dict[str, bool | None]:
+        """Returns by full name whether higher is better; None for a metric that does not know it."""
         return {f"{self.stage}/{name}": higher for name, higher in self._metrics.directions().items()}
 
     def run(self, data: Iterable[Any], limit: int | None = None) -> dict[str, Any]:

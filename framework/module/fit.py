@@ -131,7 +131,7 @@ def _train(
         raise_taken(engine)
         if rehearsal is not None:
             rehearsal.conclude(assembled)
-    run.stop = boundary.reason()
+    run.stop = boundary.reason(engine, saved=folder is not None)
     result = run.result(engine)
     if folder is None:
         return result

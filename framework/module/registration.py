@@ -87,7 +87,7 @@ def register(
         add(Events.EPOCH_STARTED, lengths.take)  # a hook may have changed the data
     add(Events.ITERATION_COMPLETED(every=settings.log_every), run.read_values)  # with what the hooks have logged
     add(Events.EPOCH_COMPLETED | Events.COMPLETED, run.close_row)
-    progress = Progress(run.recorder) if settings.progress else None
+    progress = Progress(run.recorder, history=run.history) if settings.progress else None
     if progress is not None:
         register_hooks(engine, progress)  # after the hooks, to show what they have logged
         for evaluation, *_ in run.evaluations:

@@ -12,10 +12,13 @@ from typing import Any
 from framework.report.curves import is_number, row_curves
 from framework.report.record import RunRecord
 from framework.report.settings import flat_settings
-from framework.report.text import NOTHING, html, link, number
+from framework.report.text import NOTHING, html, link, moment, number
+from framework.report.throughput import began_s
 
 _ROWS = 500
 """Of the history."""
+_WIDTHS = {"began": "short", "command": "long"}
+"""Of the cells of a process, classes of page.css."""
 _LONGEST = 2_000  # characters of a metric that is no number
 
 
@@ -101,8 +104,11 @@ def environment(run: RunRecord) -> str:
     common = [name for name in names if len({entry.get(name) for entry in entries}) == 1]
     listed = "".join(f"<dt>{_name(name)}</dt><dd>{html(entries[0][name])}</dd>" for name in common)
     other = [name for name in names if name not in common]
-    rows = [[str(index), *(html(entry.get(name, NOTHING)) for name in other)] for index, entry in enumerate(entries, start=1)]
-    return f"<dl>{listed}</dl>" + (table(["process", *map(_name, other)], rows) if other else "")
+    rows = [
+        [str(index), *(f'<span class="{_WIDTHS.get(name, "")}">{html(entry.get(name, NOTHING))}</span>' for name in other)]
+        for index, entry in enumerate(entries, start=1)
+    ]
+    return f"<dl>{listed}</dl>" + (table(["process", *map(_name, other)], rows, css="processes") if other else "")
 
 
 def checkpoints(run: RunRecord, folder: Path) -> str:
@@ -156,6 +162,8 @@ def _name(name: str) -> str:
 def _entry(name: str, value: Any) -> str:
     if name == "command" and isinstance(value, list):
         return shlex.join(map(str, value))
+    if name == "began" and (time_s := began_s(value)) is not None:
+        return moment(time_s)
     return NOTHING if value is None else _as_text(value)
 
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from datetime import datetime
 from itertools import pairwise
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from framework.report.record import RunRecord
 
@@ -30,14 +30,24 @@ def processes(run: RunRecord) -> list[Process]:
     """Returns the processes of a run whose entries say when they began, the first one first."""
     found = []
     for entry in run.environment:
-        began, goes_on_from = entry.get("began"), entry.get("goes_on_from")
-        try:
-            time_s = datetime.fromisoformat(began).timestamp() if isinstance(began, str) else None
-        except (ValueError, OverflowError, OSError):
-            time_s = None
+        time_s, goes_on_from = began_s(entry.get("began")), entry.get("goes_on_from")
         if time_s is not None:
             found.append(Process(time_s, goes_on_from if isinstance(goes_on_from, int) else None))
     return sorted(found, key=lambda process: process.began)
+
+
+def began_s(began: Any) -> float | None:
+    """Returns when a process began, seconds since 1970, from what its entry says; None where that is no time.
+
+    Example:
+        >>> from framework.report.throughput import began_s
+        >>> began_s("2023-11-14T22:13:20+00:00"), began_s("soon")
+        (1700000000.0, None)
+    """
+    try:
+        return datetime.fromisoformat(began).timestamp() if isinstance(began, str) else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def moments(run: RunRecord) -> list[tuple[int, float]]:

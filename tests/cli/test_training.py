@@ -82,7 +82,8 @@ def test_a_signal_passes_through_and_says_how_to_go_on(project, capsys, say, mon
         say("fit --config config.yaml")
     assert left.value.code == code
     told = capsys.readouterr().err
-    assert f"{name} ended the run. " in told
+    assert told.count("ended the run") == 1
+    assert f"{name}{' (Ctrl-C)' if code == 130 else ''} ended the run in epoch 2, iteration 7; it is saved and goes on" in told
     assert told.endswith("next        framework resume runs/points\n")
     assert read_run("runs/points").status == "interrupted"
     monkeypatch.delenv("SIGNAL_AT")
@@ -93,7 +94,18 @@ def test_a_signal_to_a_run_without_a_folder_says_nothing_of_going_on(project, ca
     monkeypatch.setenv("SIGNAL_AT", "SIGTERM 2")
     with pytest.raises(Interrupted):
         say("fit --config config.yaml --fit.run_dir null --fit.monitor null")
-    assert "resume" not in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.endswith("SIGTERM ended the run in epoch 1, iteration 2.\n")
+    assert "resume" not in told
+
+
+def test_a_signal_to_a_dry_run_says_nothing_of_going_on(project, capsys, say, monkeypatch):
+    monkeypatch.setenv("SIGNAL_AT", "SIGTERM 1")
+    with pytest.raises(Interrupted):
+        say("fit --config config.yaml --fit.dry_run true")
+    told = capsys.readouterr().err
+    assert "saved" not in told
+    assert "resume" not in told
 
 
 def test_a_dry_run_leaves_no_trace_and_says_what_it_measured(project, say):

@@ -103,7 +103,9 @@ def test_an_interrupted_run_leaves_with_its_result(tmp_path, usual_handlers):
     assert type(caught.value) is Interrupted
     assert (caught.value.code, caught.value.asked) == (143, SIGTERM)
     result = caught.value.result
-    assert (result.status, result.reason, result.state.iteration) == ("interrupted", "SIGTERM came.", 6)
+    assert (result.status, result.state.iteration) == ("interrupted", 6)
+    assert result.reason == "SIGTERM ended the run in epoch 2, iteration 6; it is saved and goes on with the same command."
+    assert str(caught.value) == result.reason
     assert [row["epoch"] for row in result.history] == [1]
     assert result.last_checkpoint.name == "step-00000006"
     assert module.events == ["interrupt", "closed"]
@@ -114,7 +116,8 @@ def test_an_interrupted_run_leaves_with_its_result(tmp_path, usual_handlers):
 def test_ctrl_c_at_a_prompt_returns_the_result(tmp_path, usual_handlers, monkeypatch):
     monkeypatch.setattr(fit_file, "is_interactive", lambda: True)
     module, result = fit(tmp_path, Small(step_6=lambda: raise_signal(SIGINT)))
-    assert (result.status, result.reason, module.events) == ("interrupted", "SIGINT came.", ["interrupt", "closed"])
+    assert (result.status, module.events) == ("interrupted", ["interrupt", "closed"])
+    assert result.reason.startswith("SIGINT (Ctrl-C) ended the run in epoch 2, iteration 6; it is saved")
     with pytest.raises(Interrupted):
         fit(tmp_path, Small(step_1=lambda: raise_signal(SIGTERM)))
     module, result = fit(tmp_path)

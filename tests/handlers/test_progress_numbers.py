@@ -1,12 +1,8 @@
 import re
 
-import pytest
 import torch
-from screens import Terminal
 
-from framework import Engine, Events, Progress, Recorder, TrainModule
-from framework.handlers import progress as progress_module
-from framework.module.hooks import register_hooks
+from framework import Events, TrainModule
 
 
 class Seldom(TrainModule):
@@ -37,7 +33,7 @@ def shown(text):
     return [set(re.findall(r"([a-z/]+) [\d.]+  ", line)) for line in lines if line]
 
 
-EPOCHS = [{"train/loss", "own"}, {"train/loss", "own", "val/loss", "train/pages"}, {"train/loss", "own", "val/loss"}]
+EPOCHS = [{"train/loss", "own"}, {"train/loss", "own", "val/loss", "train/pages"}, {"train/loss", "own"}]
 
 
 def test_a_line_has_only_what_was_measured_in_its_epoch(capsys):
@@ -56,20 +52,3 @@ def test_a_run_that_goes_on_repeats_no_value_of_the_process_before(capsys, tmp_p
 def test_a_line_has_what_was_measured_within_its_epoch(capsys):
     Seldom().fit(range(4), range(2), max_epochs=2, validate_every=Events.ITERATION_COMPLETED(once=3))
     assert shown(capsys.readouterr().out) == [{"train/loss", "own", "val/loss"}, {"train/loss", "own", "train/pages"}]
-
-
-@pytest.mark.parametrize("logged_in", [1, 2])
-def test_a_bar_has_only_what_was_measured_in_its_epoch(monkeypatch, logged_in):
-    now, recorder, terminal, engine = [0.0], Recorder("train"), Terminal(), Engine(lambda engine, batch: None)
-    monkeypatch.setattr(progress_module, "perf_counter", lambda: now[0])
-
-    def log(engine):
-        now[0] += 1.0
-        if engine.state.epoch == logged_in:
-            recorder.log("loss", 1.0)
-            recorder.flush(engine.state.iteration, engine.state.epoch)
-
-    engine.add_event_handler(Events.ITERATION_COMPLETED, log)
-    register_hooks(engine, Progress(recorder, terminal))
-    engine.run(range(2), max_epochs=2)
-    assert {bar[:7] for bar in terminal.getvalue().split("\r") if "train/loss" in bar} == {f"epoch {logged_in}"}

@@ -36,10 +36,38 @@ def test_a_mode_is_one_of_two(mode):
 @pytest.mark.parametrize("monitor", ["val/accuracy", "val/loss/generator", "val/lossy", "los"])
 def test_a_direction_is_never_guessed(monitor):
     with pytest.raises(SettingError) as error:
-        direction(monitor, None, {"val/f1": True})
+        direction(monitor, None, {monitor: None, "val/f1": True, "val/size": None})
     assert str(error.value) == (
         f"monitor={monitor!r}: whether a lower or a higher value is better cannot be told from the metric or its name. "
         "Give mode='min' or mode='max'. Those that tell it are 'val/f1'."
+    )
+
+
+@pytest.mark.parametrize("monitor", ["val/f1/macro", "val/size", "val/size/mean"])
+def test_a_metric_and_its_parts_are_known_by_name(monitor):
+    with pytest.raises(SettingError, match=r"better cannot be told .* Those that tell it are 'val/f1'.$"):
+        direction(monitor, None, {"val/f1": True, "val/size": None})
+
+
+def test_without_metrics_no_name_is_taken_for_a_wrong_one():
+    with pytest.raises(SettingError, match=r"better cannot be told from the metric or its name. Give mode='min' or mode='max'.$"):
+        direction("val/grade", None, {})
+
+
+@pytest.mark.parametrize(
+    ("monitor", "names"),
+    [
+        ("val/acuracy", "Did you mean val/accuracy?"),
+        ("val/sise", "Did you mean val/size?"),
+        ("grade", "Those of configure_metrics are val/accuracy, val/size."),
+    ],
+)
+def test_a_monitor_that_no_metric_is_called_is_told_the_nearest_name(monitor, names):
+    with pytest.raises(SettingError) as error:
+        direction(monitor, None, {"val/accuracy": True, "val/size": None})
+    assert str(error.value) == (
+        f"monitor={monitor!r}: no metric is called {monitor}. {names} "
+        "A value that is logged or returned under this name needs mode='min' or mode='max'."
     )
 
 

@@ -62,10 +62,12 @@ LONG = "/a/long/folder/" * 9
 @pytest.mark.parametrize(("width", "scrolls"), [(1200, False), (700, False), (400, True)])
 def test_the_table_of_processes_is_not_cut(opened, tmp_path, width, scrolls):
     entries = [
-        {"began": f"2026-11-2{day}T00:13:59+00:00", "command": ["train.py", LONG, str(day)], "goes_on_from": day} for day in range(3)
+        {"began": f"2026-11-2{day}T00:13:59+00:00", "command": ["train.py", LONG, str(day)], "goes_on_from": day}
+        for day in range(3)
     ]
     page = opened(write_run(tmp_path / "a", config="fit: {}", environment=entries), width=width)
-    found = page.run("""(box => [box.scrollWidth > box.clientWidth, getComputedStyle(box).overflowX, box.getBoundingClientRect().right,
+    found = page.run("""(box => [box.scrollWidth > box.clientWidth, getComputedStyle(box).overflowX,
+        box.getBoundingClientRect().right,
         ...[...box.querySelectorAll('.short')].map(cell => cell.getClientRects().length)])(
         document.querySelector('.processes').parentNode)""")
     assert (found[0], found[1], found[3:]) == (scrolls, "auto", [1, 1, 1])

@@ -141,10 +141,12 @@ class Boundary:
             return f"{epoch}, in the evaluation after iteration {iteration}, {doing(self._engine)}"
         return f"{epoch}, {doing(engine)}"
 
-    def reason(self) -> str | None:
-        """Returns why the run was stopped from here; None where it was not."""
-        if self._signals.asked is not None:
-            return f"{self._signals.asked.name} came."
+    def reason(self, engine: Engine, *, saved: bool) -> str | None:
+        """Returns why the run was stopped from here, and where; None where it was not. `saved` where it can go on."""
+        if (asked := self._signals.asked) is not None:
+            name = "SIGINT (Ctrl-C)" if asked.name == "SIGINT" else asked.name
+            goes_on = "; it is saved and goes on with the same command" if saved else ""
+            return f"{name} ended the run in epoch {engine.state.epoch}, iteration {engine.state.iteration}{goes_on}."
         return f"max_time_s={self._max_time_s:g} was reached." if perf_counter() >= self._deadline else None
 
 

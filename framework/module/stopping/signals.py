@@ -37,7 +37,7 @@ class Interrupted(SystemExit):
         ...     raise Interrupted(SIGTERM, FitResult("interrupted", "It stopped in iteration 7.", State(), {}, [], {}))
         ... except Interrupted as end:
         ...     print(end.code, end)
-        143 SIGTERM ended the run. It stopped in iteration 7.
+        143 It stopped in iteration 7.
     """
 
     def __init__(self, asked: signal.Signals, result: FitResult) -> None:
@@ -47,7 +47,9 @@ class Interrupted(SystemExit):
         self.result = result
 
     def __str__(self) -> str:
-        return f"{self.asked.name} ended the run. {self.result.reason}"
+        if self.result.status == "interrupted":
+            return self.result.reason
+        return f"{self.asked.name} came when the run was over: {self.result.reason}"
 
 
 class StopSignals:

@@ -65,6 +65,9 @@ class Setting:
     def stop(self):
         self.signals.asked = signal.SIGTERM
 
+    def reason(self, *, saved=False):
+        return self.boundary.reason(self.engine, saved=saved)
+
     def save(self):
         self.saver.due = True
 
@@ -158,11 +161,30 @@ def test_the_limit_of_time(monkeypatch, with_saver):
 
     setting = Setting(max_time_s=2.5, with_saver=with_saver)
     setting.engine.add_event_handler(Events.ITERATION_STARTED, tick)
-    assert setting.boundary.reason() is None
+    assert setting.reason() is None
     assert setting.run() == (3, "ITERATION_COMPLETED")
-    assert setting.boundary.reason() == "max_time_s=2.5 was reached."
+    assert setting.reason() == "max_time_s=2.5 was reached."
     setting.stop()
-    assert setting.boundary.reason() == "SIGTERM came."
+    assert setting.reason() == "SIGTERM ended the run in epoch 1, iteration 3."
+
+
+@pytest.mark.parametrize(
+    ("asked", "saved", "reason"),
+    [
+        (
+            signal.SIGINT,
+            True,
+            "SIGINT (Ctrl-C) ended the run in epoch 1, iteration 3; it is saved and goes on with the same command.",
+        ),
+        (signal.SIGINT, False, "SIGINT (Ctrl-C) ended the run in epoch 1, iteration 3."),
+        (signal.SIGTERM, True, "SIGTERM ended the run in epoch 1, iteration 3; it is saved and goes on with the same command."),
+    ],
+)
+def test_the_reason_says_which_signal_came_and_where(asked, saved, reason):
+    setting = Setting()
+    setting.at(Events.ITERATION_COMPLETED, 3, setting.stop).run()
+    setting.signals.asked = asked
+    assert setting.reason(saved=saved) == reason
 
 
 def test_the_watchdog_hears_of_every_iteration():

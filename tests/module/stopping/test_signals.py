@@ -202,7 +202,12 @@ def test_an_interrupted_run_says_what_it_is(asked, code):
     for each in (end, pickle.loads(pickle.dumps(end))):
         assert (each.code, each.asked) == (code, asked)
         assert each.result.metrics == {"train/loss": 2.0}
-        assert str(each) == f"{asked.name} ended the run. interrupt() was called in iteration 3."
+        assert str(each) == "interrupt() was called in iteration 3."
+
+
+def test_a_signal_to_a_run_that_is_over_says_so():
+    end = Interrupted(signal.SIGTERM, FitResult("completed", "max_epochs=2 was reached.", State(), {}, [], {}))
+    assert str(end) == "SIGTERM came when the run was over: max_epochs=2 was reached."
 
 
 def test_a_script_is_not_interactive_and_a_prompt_is(monkeypatch):
