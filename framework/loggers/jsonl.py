@@ -182,6 +182,8 @@ def _cut_to_whole_lines(file: FileIO, end: int) -> int:
 def _whole_lines(path: Path) -> bytes:
     """Returns what a file holds up to its last end of line; nothing where it is missing, or with a warning cannot be read."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a device or a pipe may never end
+            raise OSError(f"{path.name} is no plain file")
         text = path.read_bytes()
     except FileNotFoundError:
         return b""

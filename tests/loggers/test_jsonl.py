@@ -448,3 +448,9 @@ def test_a_killed_process_loses_no_line(path, told):
     assert count >= told
     assert series == filled(count)[0]
     assert len(history) in (count // 10, count // 10 - (count % 10 == 0))
+
+
+def test_what_is_no_plain_file_is_not_read(tmp_path):
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/zero")  # which never ends
+    with pytest.warns(UserWarning, match=r"so its curves are missing: metrics.jsonl is no plain file"):
+        assert MetricsFile(tmp_path / "metrics.jsonl").read() == ({}, [])
