@@ -168,8 +168,10 @@ def test_a_folder_without_a_run_is_refused_with_those_near_it(tmp_path):
 
 
 def test_where_none_is_near_nothing_is_named(tmp_path):
+    alone = tmp_path / "folder" / "inside"  # beside tmp_path lie those of other tests
+    alone.mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"with a run.json in it\.$"):
-        read_run(tmp_path)
+        read_run(alone)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[" * 100_000, '{"status": "completed", "reason": "x"}'])
