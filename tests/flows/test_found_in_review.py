@@ -267,7 +267,7 @@ def test_empty_data_of_another_engine_is_not_taken_for_the_training_data():
 
 def test_a_filter_holds_for_an_event_with_arguments():
     engine, seen = Engine(lambda engine, batch: engine.fire_event("x", batch)), []
-    engine.register_events("x", event_to_attr={"x": "iteration"})
+    engine.register_events("x", event_to_attr={"x": "iteration"}, event_payload={"x": ("batch",)})
     engine.add_event_handler(CallableEventWithFilter("x", every=2), lambda *given: seen.append(given[-1]))
     engine.run([1, 2, 3, 4])
     assert seen == [2, 4]
