@@ -6,12 +6,12 @@ import re
 import shlex
 from argparse import Namespace
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from tomllib import loads
 
+from framework.cli.arguments import nearest
 from framework.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")  # of a package of Python
@@ -38,10 +38,9 @@ def run(arguments: Namespace, overrides: Sequence[str]) -> int:
     if arguments.name is None:
         raise ConfigError(f"new needs the name of the project, such as: {_EXAMPLE}")
     if arguments.template not in templates:
-        near = get_close_matches(arguments.template.lower(), templates, n=1)
         raise ConfigError(
             f"--template {arguments.template}: there is no such template. The templates are {', '.join(templates)}."
-            f"{f' Did you mean {near[0]}?' if near else ''}"
+            f"{nearest(arguments.template, templates)}"
         )
     target = _target(arguments.name)
     names = _copy(templates[arguments.template], target)

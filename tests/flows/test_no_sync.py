@@ -4,26 +4,11 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from waiting_device import Device
 
-from framework import Backend, TrainModule
-from framework.backends.base import Probe
+from framework import TrainModule
 
 READS = ("item", "tolist", "__float__", "__bool__", "__int__", "cpu", "numpy")
-
-
-class Device(Backend):
-    """The CPU in the role of a device on which every read waits."""
-
-    def __init__(self):
-        super().__init__(torch.device("cpu"))
-
-    @classmethod
-    def probe(cls):
-        return Probe(True)
-
-    @property
-    def reads_cost_nothing(self):
-        return False
 
 
 class Module(TrainModule):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from waiting_device import Device
 
-from framework import AMP, Backend, Norms, SettingError, TrainModule
-from framework.backends.base import Probe
+from framework import AMP, Norms, SettingError, TrainModule
 
 
 class Net(TrainModule):
@@ -153,21 +153,6 @@ def test_a_closure_that_is_called_several_times_is_measured_once(batches):
     result = fit(Module(), batches[:1], Norms(every=1), seen)
     assert len(seen.gradients) > 1
     assert curve(result, "grad_norm") == close({1: seen.gradients[0]})
-
-
-class Device(Backend):
-    """The CPU in the role of a device on which every read waits."""
-
-    def __init__(self):
-        super().__init__(torch.device("cpu"))
-
-    @classmethod
-    def probe(cls):
-        return Probe(True)
-
-    @property
-    def reads_cost_nothing(self):
-        return False
 
 
 def test_no_step_reads_off_the_device(batches, monkeypatch):
