@@ -9,6 +9,7 @@ module/      what a user declares, and how it becomes an engine with handlers
 handlers/    when things happen: progress, early stopping, averaged weights; and what is watched: rates, norms, times, memory
 report/      a run as one page of curves
 loggers/     where numbers go: metrics.jsonl, CSV, TensorBoard, W&B, MLflow, trackio
+distributed/ several processes that train one model: how they join, DDP and FSDP
 checkpoint/  how a run is written and read: atomic, verified, without pickle
 metrics/     running means and metrics
 engine/      the event loop, which knows nothing of models; on top of it deterministic and supervised engines
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         select_backend as select_backend,
     )
     from framework.cli import main as main
+    from framework.distributed import DDP as DDP, FSDP as FSDP, Strategy as Strategy, rank as rank, world_size as world_size
     from framework.engine import (
         CallableEventWithFilter as CallableEventWithFilter,
         DeterministicEngine as DeterministicEngine,
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
         FrameworkError as FrameworkError,
         ModuleError as ModuleError,
         NonFiniteError as NonFiniteError,
+        RankError as RankError,
         ResumeError as ResumeError,
         SettingError as SettingError,
         StepError as StepError,
@@ -119,6 +122,7 @@ _HOMES = {
     "CallableEventWithFilter": "engine",
     "CheckpointError": "errors",
     "ConfigError": "errors",
+    "DDP": "distributed",
     "DataError": "errors",
     "DeterministicEngine": "engine",
     "DeviceMemory": "handlers",
@@ -128,6 +132,7 @@ _HOMES = {
     "EventEnum": "engine",
     "Events": "engine",
     "EventsList": "engine",
+    "FSDP": "distributed",
     "FitResult": "module",
     "FrameworkError": "errors",
     "Interrupted": "module",
@@ -140,6 +145,7 @@ _HOMES = {
     "Plain": "backends",
     "Progress": "handlers",
     "RangeTest": "module",
+    "RankError": "errors",
     "Recorder": "metrics",
     "Recording": "backends",
     "RemovableEventHandle": "engine",
@@ -152,6 +158,7 @@ _HOMES = {
     "State": "engine",
     "StepError": "errors",
     "StepEvents": "module",
+    "Strategy": "distributed",
     "TensorBoardLogger": "loggers",
     "Timers": "handlers",
     "TrackioLogger": "loggers",
@@ -167,6 +174,7 @@ _HOMES = {
     "main": "cli",
     "not_a_hook": "module",
     "on": "module",
+    "rank": "distributed",
     "read_run": "report",
     "seed_all": "seeding",
     "select_backend": "backends",
@@ -179,6 +187,7 @@ _HOMES = {
     "update_dataloader": "engine",
     "verify_resume": "module",
     "warmup_schedule": "module",
+    "world_size": "distributed",
     "write_report": "report",
 }
 

@@ -9,6 +9,7 @@ FrameworkError
 ├── StepError (TypeError)                a step returned something that it may not return
 ├── NonFiniteError (ArithmeticError)     a loss is NaN or infinite
 ├── AcceleratorError (RuntimeError)      an accelerator or precision that is unknown or not available here
+├── RankError (RuntimeError)             the processes of a run disagree: they are at different points, or hold different things
 ├── CheckpointError (RuntimeError)       a checkpoint that cannot be written, is damaged, or is not safe to read
 └── ResumeError (ValueError)             a run that cannot go on with what fit was given, or a folder in use by another run
 ```
@@ -103,6 +104,16 @@ class AcceleratorError(FrameworkError, RuntimeError):
     Example:
         >>> from framework import AcceleratorError
         >>> issubclass(AcceleratorError, RuntimeError)
+        True
+    """
+
+
+class RankError(FrameworkError, RuntimeError):
+    """The processes of a run disagree: they are at different points, or hold different things; the message names rank and key.
+
+    Example:
+        >>> from framework import RankError
+        >>> issubclass(RankError, RuntimeError)
         True
     """
 

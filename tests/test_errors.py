@@ -13,6 +13,7 @@ TREE = {
     "StepError": TypeError,
     "NonFiniteError": ArithmeticError,
     "AcceleratorError": RuntimeError,
+    "RankError": RuntimeError,
     "CheckpointError": RuntimeError,
     "ResumeError": ValueError,
 }

@@ -18,7 +18,7 @@ from framework.backends.clip import Clip, clip_gradients
 from framework.backends.feed import Moved
 from framework.backends.ownership import move_model, parameters_of, rebind, refuse_foreign
 from framework.backends.report import STEPPED, StepObserver, StepReport
-from framework.backends.tree import map_tensors
+from framework.backends.tree import count_samples, map_tensors
 from framework.errors import SettingError
 
 
@@ -159,6 +159,26 @@ class Backend(ABC):
 
     end_window: Callable[[], None] | None = None
     """Does what is due once after all optimizers of a window: updates the loss scale."""
+
+    # Over processes. One alone has nothing to do.
+
+    weight: float = 1.0
+    """What the loss of the batch at hand counts in the mean over processes; 0.0 for a batch that only fills up."""
+
+    count: Callable[[Any], int] = staticmethod(count_samples)
+    """Returns the number of samples in the batch at hand; 0 for one that only fills up."""
+
+    average: Callable[[Any], Any] | None = None
+    """Returns the mean of a number over processes, the same on all of them; a tensor of a tensor, a float of a float. None where
+    there is one process."""
+
+    def parallel_step(self, module: nn.Module, step: F) -> F:
+        """Returns a training step of the module such that its gradients are those of all processes."""
+        return step
+
+    def inference_step(self, module: nn.Module, step: F) -> F:
+        """Returns an evaluation or prediction step of the module such that it can run on all processes."""
+        return step
 
     def apply(
         self,

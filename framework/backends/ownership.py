@@ -89,7 +89,7 @@ def refuse_foreign(model: nn.Module, optimizers: Mapping[str, Optimizer], device
                     f"{tuple(parameter.shape)}; "
                     "it would be updated twice. Give each its own parameters."
                 )
-            if parameter.device.type != device.type:
+            if parameter.device.type != device.type and not hasattr(parameter, "device_mesh"):  # a part may lie elsewhere
                 raise ModuleError(
                     f"Optimizer {name!r} holds a parameter on {parameter.device}, the step runs on {device}. "
                     "Leave moving to fit: remove .to(...) and .cuda() from the module."

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from framework.checkpoint.folder import PreparedSave, prepare_save
+from framework.checkpoint.prepared import PreparedSave, prepare_save
 from framework.checkpoint.store import CheckpointStore
 from framework.errors import CheckpointError
 
@@ -57,7 +57,13 @@ class BackgroundSaver:
         if self._closed:
             raise CheckpointError(f"Step {step} cannot be saved: this BackgroundSaver is closed. Make another one.")
         self.wait()
-        self._under_way = self._writer.submit(self._store.write, self._copy(prepare_save(step, parts, best=best, facts=facts)))
+        save = prepare_save(step, parts, best=best, facts=facts)
+        if save.shards:
+            raise CheckpointError(
+                f"Step {step} holds {next(iter(save.shards))}, of which each process has a part, and such a save cannot be made in "
+                "the background. Use CheckpointStore.save; with fit, async_save=False."
+            )
+        self._under_way = self._writer.submit(self._store.write, self._copy(save))
 
     def wait(self) -> Path | None:
         """Waits for the save that is under way and returns its folder; None where there is none.
@@ -90,8 +96,8 @@ class BackgroundSaver:
         copies: dict[tuple[str, str], Tensor] = {}
         done: dict[int, Tensor] = {}
         streams = set()
-        for part, (_, tensors) in save.parts.items():
-            for name, tensor in tensors.items():
+        for part, full in save.parts.items():
+            for name, tensor in full.tensors.items():
                 if id(tensor) not in done:
                     copy = self._copies.get((part, name))
                     if copy is None or copy.shape != tensor.shape or copy.dtype != tensor.dtype:

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from framework.checkpoint.refusals import refusal, tensor_refusal
+from framework.checkpoint.refusals import refusal, sharded_refusal, tensor_refusal
+from framework.checkpoint.sharded import is_dtensor
 from framework.checkpoint.tensor_file import DTYPES, METADATA
 from framework.errors import CheckpointError
 
@@ -40,8 +41,8 @@ def encode(state: Any, where: str) -> tuple[Any, dict[str, Tensor]]:
     names. A Parameter is stored as a tensor, an OrderedDict as a dict.
 
     Args:
-        state: any nesting of None, bool, int, float, str, bytes, list, tuple, dict, Counter, set, frozenset, Tensor, torch.dtype
-            and torch.Size, each of exactly that type.
+        state: any nesting of None, bool, int, float, str, bytes, list, tuple, dict, Counter, set, frozenset, Tensor, DTensor,
+            torch.dtype and torch.Size, each of exactly that type.
         where: what the state is called in messages.
 
     Raises:
@@ -64,6 +65,7 @@ class _Encoder:
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
         self._stored: dict[tuple[Any, ...], Tensor] = {}
+        self._names: dict[tuple[Any, ...], str] = {}  # of DTensors
         self._open: set[int] = set()
 
     def encode(self, value: Any, where: str, name: str) -> Any:
@@ -82,6 +84,8 @@ class _Encoder:
             return {"$dtype": str(value).removeprefix("torch.")}
         if kind is Tensor or kind is nn.Parameter:
             return self._tensor(value, where, name)
+        if is_dtensor(value):
+            return self._sharded(value, where, name)
         with self._inside(value, where):
             return self._container(value, where, name)
 
@@ -139,14 +143,35 @@ class _Encoder:
             raise CheckpointError(
                 f"{where} is a tensor of {tensor.dtype}, which a checkpoint cannot hold. Store it as torch.uint8."
             )
-        view = (tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype, tensor.is_conj(), tensor.is_neg())
-        identity = (tensor.untyped_storage()._cdata, *view)
+        identity = _identity(tensor)
         if identity not in self._stored:
             self._stored[identity] = _plain(tensor.detach())
-        while name in self.tensors or name == METADATA or not _is_unicode(name):
-            name = name.encode(errors="replace").decode() + "~"
+        name = self._free(name)
         self.tensors[name] = self._stored[identity]
         return {"$tensor": name if tensor.dtype in DTYPES else [name, stored_as]}
+
+    def _sharded(self, tensor: Any, where: str, name: str) -> Any:
+        """Returns the name of a DTensor; tied ones have one name, since no other process needs to know of a second."""
+        local = tensor.detach().to_local()
+        if (error := sharded_refusal(where, tensor, local.dtype in DTYPES) or tensor_refusal(where, local)) is not None:
+            raise error
+        identity = (*_identity(local), tensor.shape, tensor.placements)
+        if identity not in self._names:
+            self._names[identity] = name = self._free(name)
+            self.tensors[name] = tensor.detach()
+        return {"$tensor": self._names[identity]}
+
+    def _free(self, name: str) -> str:
+        """Returns a name that no tensor has yet: this one, if it can be."""
+        while name in self.tensors or name == METADATA or not _is_unicode(name):
+            name = name.encode(errors="replace").decode() + "~"
+        return name
+
+
+def _identity(tensor: Tensor) -> tuple[Any, ...]:
+    """Returns what two tensors have in common only if they see the same memory in the same way."""
+    view = (tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype, tensor.is_conj(), tensor.is_neg())
+    return (tensor.untyped_storage()._cdata, *view)
 
 
 def _plain(tensor: Tensor) -> Tensor:

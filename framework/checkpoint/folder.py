@@ -1,89 +1,44 @@
 """One checkpoint: a folder that is written beside its name, made durable and then renamed, and that is verified before it is read.
 
-Of each part there is NAME.json, its structure, and NAME.safetensors, its tensors, if it has any. See `manifest.py` for what
-lists them.
+Of each part there is NAME.json, its structure, and NAME.safetensors, its tensors, if it has any. Tensors that several processes
+hold a part of each are in the shards of these processes: see `sharded.py`. See `manifest.py` for what lists them all.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
+from functools import partial
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from torch import Tensor
 
 import framework.checkpoint.files as files
 import framework.checkpoint.manifest as manifests
-from framework.checkpoint.encoding import decode, encode, from_json, to_json
+from framework.checkpoint.encoding import decode, from_json
 from framework.checkpoint.manifest import DamagedError, Manifest
+from framework.checkpoint.prepared import LARGEST_JSON, PreparedSave
+from framework.checkpoint.sharded import key_of, read_shards, write_shards
 from framework.checkpoint.tensor_file import read_tensors, write_tensors
+from framework.checkpoint.together import Peers, together
 from framework.checkpoint.writer import Entry, HashingWriter
 from framework.errors import CheckpointError
 
-LARGEST_JSON = 64 << 20
-"""Bytes of one part's structure."""
-LARGEST_FACTS = manifests.LARGEST // 2
-_PART = re.compile(r"[a-z_]+")
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
-class Part(NamedTuple):
-    """One part, ready to be written: its structure as JSON, and its tensors by name."""
-
-    text: bytes
-    tensors: dict[str, Tensor]
-
-
-class PreparedSave(NamedTuple):
-    """Everything of a save, looked through and ready to be written."""
-
-    step: int
-    parts: dict[str, Part]
-    facts: Any
-    best: bool
-
-
-def prepare_save(step: int, parts: Mapping[str, Any], *, best: bool = False, facts: Any = None) -> PreparedSave:
-    """Returns a save with its states encoded, its tensors still those of the states.
-
-    Args:
-        step: at which the states are those given, 0 or more.
-        parts: states by name; a name is made of a-z and _.
-        best: whether no earlier checkpoint of the run is as good.
-        facts: a small state without tensors, to be read without the parts.
-
-    Raises:
-        CheckpointError: a step or name that cannot be, or a state that cannot be stored.
-    """
-    if type(step) is not int or step < 0:
-        raise CheckpointError(f"A checkpoint is of a step, an integer from 0; got {step!r} ({type(step).__name__}).")
-    encoded = {}
-    for name, state in parts.items():
-        if not isinstance(name, str) or not _PART.fullmatch(name) or name == "manifest":
-            raise CheckpointError(f"{name!r} cannot be the name of a part. Use a-z and _, and not 'manifest'.")
-        skeleton, tensors = encode(state, name)
-        text = to_json(skeleton)
-        if len(text) > LARGEST_JSON:
-            raise CheckpointError(
-                f"The part {name!r} has {len(text)} bytes beside its tensors; {LARGEST_JSON} are allowed. Store lists as tensors."
-            )
-        encoded[name] = Part(text, tensors)
-    skeleton, tensors = encode(facts, "facts")
-    if tensors:
-        raise CheckpointError(f"facts hold tensors ({', '.join(tensors)}). Store them in a part, or numbers in their place.")
-    if (size := len(manifests.seal({"facts": skeleton}))) > LARGEST_FACTS:
-        raise CheckpointError(f"facts have {size} bytes; {LARGEST_FACTS} are allowed. Store them in a part.")
-    return PreparedSave(step, encoded, skeleton, best)
-
-
-def write_checkpoint(parent: Path, save: PreparedSave) -> Path:
+def write_checkpoint(parent: Path, save: PreparedSave, group: Peers | None = None) -> Path:
     """Writes a checkpoint below `parent` and returns its folder, which is there whole, or not at all, whatever happens.
 
+    Args:
+        parent: on a disk that all processes of the group share.
+        save: where it has shards, one for each process.
+        group: the processes that write together, all of which call this; None for this one alone.
+
     Raises:
-        CheckpointError: it cannot be written. What was begun is removed.
+        CheckpointError: it cannot be written, here or by another process. What was begun is removed.
 
     Example:
         >>> from pathlib import Path
@@ -94,34 +49,59 @@ def write_checkpoint(parent: Path, save: PreparedSave) -> Path:
         ...     path.name, open_checkpoint(path).read("run")
         ('step-00000012', {'lr': 0.1})
     """
-    target = parent / f"step-{save.step:08d}"
-    temporary = parent / f".tmp-{save.step}-{os.getpid()}"
+    target, shards = parent / f"step-{save.step:08d}", save.shards
+    if shards and group is None:
+        raise CheckpointError(
+            f"Step {save.step} holds {next(iter(shards))}, of which each process has a part: all of them have to save it, "
+            "together. Pass group."
+        )
+    main, rank, saving = group is None or group.is_main, 0 if group is None else group.rank, f"the checkpoint of step {save.step}"
+    name = together(group, f"{saving}: name", lambda: f".tmp-{save.step}-{os.getpid()}")[0]
+    temporary = parent / name
     try:
-        if os.path.lexists(temporary):
-            files.remove(temporary)  # an earlier save could not
-        files.make_folder(temporary)
-        _fill(temporary, save)
-        files.sync_folder(temporary)
-        target = _free(parent, save.step)
-        files.rename(temporary, target)
-        files.sync_folder(parent)
+        together(group, f"{saving}: folder", partial(_begin, temporary) if main else lambda: None)
+        together(group, f"{saving}: sight of the folder", partial(_see, temporary))
+        written = together(group, f"{saving}: shards", lambda: write_shards(temporary, shards, rank) if shards else {})
+        entries = {name: entry for mine in written for name, entry in mine.items()}
+        return together(group, f"{saving}: end", lambda: _finish(temporary, parent, save, entries) if main else target)[0]
     except BaseException as error:
-        _discard(temporary, error)
+        if main:
+            _discard(temporary, error)
         if isinstance(error, OSError):
             raise files.cannot_write(f"Saving step {save.step} as {target}", error) from error
         raise
-    return target
 
 
-def _fill(folder: Path, save: PreparedSave) -> None:
-    entries = {}
+def _begin(temporary: Path) -> None:
+    if os.path.lexists(temporary):
+        files.remove(temporary)  # an earlier save could not
+    files.make_folder(temporary)
+
+
+def _see(temporary: Path) -> None:
+    if not temporary.is_dir():
+        raise CheckpointError(
+            f"{temporary} was made by rank 0 and is not there for this process. All processes write into one folder: put it on a "
+            "disk that all machines share."
+        )
+
+
+def _finish(temporary: Path, parent: Path, save: PreparedSave, entries: dict[str, Entry]) -> Path:
+    """Writes all but the shards, whose entries are given, and gives the folder its name; returns it."""
     for name, part in save.parts.items():
-        entries[f"{name}.json"] = _write(folder / f"{name}.json", part.text)
+        entries[f"{name}.json"] = _write(temporary / f"{name}.json", part.text)
         if part.tensors:
-            with HashingWriter(folder / f"{name}.safetensors") as file:
+            with HashingWriter(temporary / f"{name}.safetensors") as file:
                 write_tensors(file.write, part.tensors)
             entries[f"{name}.safetensors"] = file.entry
-    _write(folder / manifests.NAME, manifests.describe(save.step, entries, best=save.best, facts=save.facts))
+    sharded = [name for name, part in save.parts.items() if part.shards]
+    data = manifests.describe(save.step, entries, best=save.best, facts=save.facts, sharded=sharded)
+    _write(temporary / manifests.NAME, data)
+    files.sync_folder(temporary)
+    target = _free(parent, save.step)
+    files.rename(temporary, target)
+    files.sync_folder(parent)
+    return target
 
 
 def _write(path: Path, data: bytes) -> Entry:
@@ -204,9 +184,16 @@ class Checkpoint:
         self.versions = manifest.versions
         self.parts = tuple(name.removesuffix(".json") for name in manifest.files if name.endswith(".json"))
         self._with_tensors = {name.removesuffix(".safetensors") for name in manifest.files if name.endswith(".safetensors")}
+        self._sharded = manifest.sharded
+        self._shards = [name for name in manifest.files if manifests.is_shard(name)]
 
-    def read(self, part: str) -> Any:
-        """Returns the state of a part; its tensors are on the CPU.
+    def read(self, part: str, mesh: DeviceMesh | None = None) -> Any:
+        """Returns the state of a part; its tensors are on the CPU, and no process waits for another one.
+
+        Args:
+            part: its name.
+            mesh: of processes; tensors that were sharded are DTensors on it then, split along their first dimension, and each
+                process reads its part alone. None: they are whole.
 
         Raises:
             CheckpointError: there is no such part, or it is not what the framework writes.
@@ -217,6 +204,11 @@ class Checkpoint:
         try:
             skeleton = from_json(_read(path, LARGEST_JSON))
             tensors = read_tensors(path.with_suffix(".safetensors")) if part in self._with_tensors else {}
+            if part in self._sharded:
+                keys = {key_of(part, name): name for name in skeleton["shapes"]}
+                shapes = {key: tuple(skeleton["shapes"][name]) for key, name in keys.items()}
+                read = read_shards(self.path, self._shards, shapes, mesh)
+                skeleton, tensors = skeleton["state"], tensors | {name: read[key] for key, name in keys.items()}
             return decode(skeleton, tensors)
         except (CheckpointError, SafetensorError, OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise DamagedError(f"{path.with_suffix('')} is damaged or not the framework's: {error}") from error

@@ -6,6 +6,7 @@ import json
 import platform
 import re
 import sys
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +19,13 @@ from framework.checkpoint.writer import Entry
 from framework.errors import CheckpointError
 
 FORMAT = 1
+SHARDED = 2
+"""The format of a checkpoint with shards; all others stay as they were, so that an older framework reads them."""
 NAME = "manifest.json"
-LARGEST = 1 << 20
-"""Bytes of a manifest."""
+LARGEST = 4 << 20
+"""Bytes of a manifest: room for the shards of some thousand processes."""
 _FILE = re.compile(r"[a-z_]+\.(json|safetensors)")
+_SHARD = re.compile(r"shard-[0-9]{5,}-model-[0-9]{5,}-of-[0-9]{5,}\.safetensors")  # torch.distributed.checkpoint names them so
 _STEP_FOLDER = re.compile(r"step-([0-9]{8,})(?:\.([1-9][0-9]*))?")
 _WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -39,6 +43,7 @@ class Manifest(NamedTuple):
         facts: what the caller added.
         versions: what wrote it: framework, torch, safetensors, python.
         files: size and sum of each file.
+        sharded: the names of the parts with tensors in shard files.
     """
 
     step: int
@@ -46,6 +51,7 @@ class Manifest(NamedTuple):
     facts: Any
     versions: dict[str, str]
     files: dict[str, Entry]
+    sharded: tuple[str, ...]
 
 
 def order_of(folder: str) -> tuple[int, int] | None:
@@ -60,7 +66,18 @@ def order_of(folder: str) -> tuple[int, int] | None:
     return match and (int(match[1]), int(match[2] or 0))
 
 
-def describe(step: int, files: dict[str, Entry], *, best: bool, facts: Any) -> bytes:
+def is_shard(file: str) -> bool:
+    """Says whether a name is that of a shard file.
+
+    Example:
+        >>> from framework.checkpoint.manifest import is_shard
+        >>> is_shard("shard-00002-model-00001-of-00001.safetensors"), is_shard("model.safetensors")
+        (True, False)
+    """
+    return _SHARD.fullmatch(file) is not None
+
+
+def describe(step: int, files: dict[str, Entry], *, best: bool, facts: Any, sharded: Sequence[str] = ()) -> bytes:
     """Returns the bytes of a manifest.
 
     Args:
@@ -68,6 +85,10 @@ def describe(step: int, files: dict[str, Entry], *, best: bool, facts: Any) -> b
         files: size and sum of each file.
         best: whether no earlier checkpoint of the run is as good.
         facts: as `encode` returned them.
+        sharded: the names of the parts with tensors in shard files.
+
+    Raises:
+        CheckpointError: there are too many files.
     """
     versions = {
         "framework": sys.modules["framework"].__version__,  # the front door is imported from nowhere inside
@@ -76,8 +97,13 @@ def describe(step: int, files: dict[str, Entry], *, best: bool, facts: Any) -> b
         "python": platform.python_version(),
     }
     listed = {name: entry._asdict() for name, entry in files.items()}
-    data = seal({"format": FORMAT, "step": step, "best": best, "facts": facts, "versions": versions, "files": listed})
-    assert len(data) <= LARGEST, "facts are limited, and a file takes some hundred bytes"
+    shards = {"sharded": list(sharded)} if sharded else {}
+    number = SHARDED if sharded else FORMAT
+    data = seal({"format": number, "step": step, "best": best, "facts": facts, "versions": versions, "files": listed, **shards})
+    if len(data) > LARGEST:
+        raise CheckpointError(
+            f"The manifest of {len(files)} files has {len(data)} bytes; {LARGEST} are allowed. Use fewer processes."
+        )
     return data
 
 
@@ -104,14 +130,16 @@ def parse(data: bytes, folder: Path) -> Manifest:
         raise DamagedError(f"{path} is damaged: it is no manifest ({type(error).__name__}: {error}).") from error
     if not whole:
         raise DamagedError(f"{path} is damaged: its content does not agree with its own SHA-256.")
-    if content.get("format") != FORMAT:
+    if content.get("format") not in (FORMAT, SHARDED):
         raise CheckpointError(_other_format(content, folder))
     try:
         files = {name: Entry(**entry) for name, entry in content["files"].items()}
-        _check_files(files)
-        manifest = Manifest(int(content["step"]), bool(content["best"]), decode(content["facts"], {}), content["versions"], files)
+        sharded = tuple(content["sharded"]) if content["format"] == SHARDED else ()
+        _check_files(files, sharded)
+        facts = decode(content["facts"], {})
+        manifest = Manifest(int(content["step"]), bool(content["best"]), facts, content["versions"], files, sharded)
     except (*_WRONG, CheckpointError) as error:
-        raise DamagedError(f"{path} is damaged: it is no manifest of format {FORMAT} ({error}).") from error
+        raise DamagedError(f"{path} is damaged: it is no manifest of format {content['format']} ({error}).") from error
     order = order_of(folder.name)
     if order is not None and order[0] != manifest.step:
         raise DamagedError(f"{path} is damaged: it is of step {manifest.step}, in a folder of step {order[0]}.")
@@ -123,16 +151,20 @@ def _other_format(content: dict[str, Any], folder: Path) -> str:
     writer = versions.get("framework") if isinstance(versions, dict) else None
     return (
         f"{folder} is a checkpoint of format {found!r}, written by framework {writer}. "
-        f"This framework, {sys.modules['framework'].__version__}, reads format {FORMAT}. "
-        f"Use {'a newer' if isinstance(found, int) and found > FORMAT else 'the older'} framework for it."
+        f"This framework, {sys.modules['framework'].__version__}, reads formats {FORMAT} and {SHARDED}. "
+        f"Use {'a newer' if isinstance(found, int) and found > SHARDED else 'the older'} framework for it."
     )
 
 
-def _check_files(files: dict[str, Entry]) -> None:
+def _check_files(files: dict[str, Entry], sharded: Sequence[str]) -> None:
+    for part in sharded:
+        if f"{part}.json" not in files:
+            raise ValueError(f"{part!r} is sharded, and no part")
     for name, entry in files.items():
-        if not _FILE.fullmatch(name) or name == NAME:
+        shard = bool(sharded) and is_shard(name)
+        if not shard and (not _FILE.fullmatch(name) or name == NAME):
             raise ValueError(f"{name!r} is no name of a part's file")
         if type(entry.size) is not int or type(entry.sha256) is not str:
             raise TypeError(f"{name} has the size {entry.size!r} and the sum {entry.sha256!r}")
-        if f"{name.partition('.')[0]}.json" not in files:
+        if not shard and f"{name.partition('.')[0]}.json" not in files:
             raise ValueError(f"{name} comes without its .json")

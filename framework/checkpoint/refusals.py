@@ -69,3 +69,20 @@ def tensor_refusal(where: str, tensor: Tensor) -> CheckpointError | None:
     else:
         return None
     return CheckpointError(f"{where} is {kind}, which a checkpoint cannot hold. {advice}")
+
+
+def sharded_refusal(where: str, tensor: Any, storable: bool) -> CheckpointError | None:
+    """Returns what to raise for a DTensor of a kind that is not stored, None for all others.
+
+    Args:
+        where: what it is called in messages.
+        tensor: of which each process holds a part.
+        storable: whether its type can be written as it is.
+    """
+    if any(placement.is_partial() for placement in tensor.placements):
+        kind, advice = "a DTensor whose sum over the processes is not made yet", "Store its full_tensor()."
+    elif not storable:
+        kind, advice = f"a DTensor of {tensor.dtype}", "Store its full_tensor(), or keep it whole in each process."
+    else:
+        return None
+    return CheckpointError(f"{where} is {kind}, which a checkpoint cannot hold. {advice}")

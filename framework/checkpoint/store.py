@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import framework.checkpoint.files as files
-from framework.checkpoint.folder import Checkpoint, PreparedSave, open_checkpoint, prepare_save, read_manifest, write_checkpoint
+from framework.checkpoint.folder import Checkpoint, open_checkpoint, read_manifest, write_checkpoint
 from framework.checkpoint.manifest import DamagedError, order_of
+from framework.checkpoint.prepared import PreparedSave, prepare_save
+from framework.checkpoint.together import Peers
 from framework.errors import CheckpointError, SettingError
 
 _STRAY = re.compile(r"\.(?:tmp|del)-.+-([0-9]+)")
@@ -70,7 +72,9 @@ class CheckpointStore:
         for path in strays:
             self._remove(path)
 
-    def save(self, step: int, parts: Mapping[str, Any], *, best: bool = False, facts: Any = None) -> Path:
+    def save(
+        self, step: int, parts: Mapping[str, Any], *, best: bool = False, facts: Any = None, group: Peers | None = None
+    ) -> Path:
         """Writes a checkpoint, then removes those that `keep` leaves out, and returns its folder.
 
         Args:
@@ -78,15 +82,18 @@ class CheckpointStore:
             parts: states by name; a name is made of a-z and _. See `encode` for what a state may hold.
             best: whether no earlier checkpoint of the run is as good.
             facts: a small state without tensors, to be read without the parts.
+            group: the processes that save together, each with a store of the same folder; None for this one alone.
 
         Raises:
             CheckpointError: a state cannot be stored, or the checkpoint not be written. Earlier ones are untouched.
         """
-        return self.write(prepare_save(step, parts, best=best, facts=facts))
+        return self.write(prepare_save(step, parts, best=best, facts=facts), group)
 
-    def write(self, save: PreparedSave) -> Path:
+    def write(self, save: PreparedSave, group: Peers | None = None) -> Path:
         """Writes what `prepare_save` has made ready; otherwise as `save`."""
-        path = write_checkpoint(self.folder, save)
+        path = write_checkpoint(self.folder, save, group)
+        if group is not None and not group.is_main:
+            return path
         self._hint("last.json", path)
         if save.best:
             self._hint("best.json", path)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
+from framework.cli.once import say
 from framework.cli.parts import choose_split, make_parts
 from framework.cli.runs import UNUSED, configuration_of, place_of, refuse_without_configuration, weights_of
 from framework.loggers.jsonl import to_json
@@ -30,9 +31,9 @@ def run(arguments: Namespace, overrides: Sequence[str]) -> int:
     )
     if arguments.json:
         facts = {"run": str(record.path), "split": split, "weights": str(weights), "metrics": to_json(results)}
-        print(json.dumps(facts, indent=1, allow_nan=False))
+        say(json.dumps(facts, indent=1, allow_nan=False))
     else:
-        print(f"{split} data, weights of {told}\n{table(results)}")
+        say(f"{split} data, weights of {told}\n{table(results)}")
     return 0
 
 

@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from framework.cli.once import say
 from framework.cli.parts import configured
 from framework.cli.training import train
 
@@ -15,7 +16,7 @@ def run(arguments: Namespace, overrides: Sequence[str]) -> int:
     files = [Path(file) for file in arguments.config]
     configuration = configured(files, overrides, arguments)
     if arguments.print_config:
-        print(configuration.text(), end="")
+        say(configuration.text().rstrip("\n"))
     else:
         train(configuration, configuration.fit, arguments)
     return 0

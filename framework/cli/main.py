@@ -62,7 +62,8 @@ def _main(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return code
     except ConfigError as error:
-        print(f"framework: error: {error}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of torchrun's processes one a machine: another may lack a file
+            print(f"framework: error: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:
             raise

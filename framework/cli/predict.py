@@ -6,9 +6,11 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from framework.cli.once import say
 from framework.cli.parts import choose_split, make_parts
 from framework.cli.predictions import WRITERS
 from framework.cli.runs import UNUSED, configuration_of, place_of, refuse_without_configuration, weights_of
+from framework.distributed.launch import rank
 from framework.errors import ConfigError
 from framework.report.reading import read_run
 
@@ -28,8 +30,10 @@ def run(arguments: Namespace, overrides: Sequence[str]) -> int:
     predictions = module.predict(
         batches, weights=weights, limit_batches=arguments.limit_batches, **place_of(configuration, arguments)
     )
+    if rank() != 0:
+        return 0
     written = WRITERS[target.suffix](predictions, target)
-    print(f"{split} data, weights of {told}\n{written}\nwritten to {target}")
+    say(f"{split} data, weights of {told}\n{written}\nwritten to {target}")
     return 0
 
 

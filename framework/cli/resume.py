@@ -6,6 +6,7 @@ import shlex
 from argparse import Namespace
 from collections.abc import Sequence
 
+from framework.cli.once import say
 from framework.cli.runs import configuration_of, refuse_without_configuration, script_of
 from framework.cli.training import train
 from framework.errors import ConfigError
@@ -30,7 +31,7 @@ def run(arguments: Namespace, overrides: Sequence[str]) -> int:
         )
     refuse_without_configuration(record, instead=f"{script_of(record)}, which goes on with it")
     if record.status in _OVER and not set(names).intersection(_LIMITS):
-        print(_over(record))
+        say(_over(record))
         return 0
     configuration = configuration_of(record, arguments, overrides)
     train(configuration, {**configuration.fit, "run_dir": str(record.path), "resume": "must"}, arguments)

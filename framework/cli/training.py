@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from framework.cli.once import say
 from framework.cli.parts import make_parts
 from framework.config.configuration import Configuration
 from framework.errors import ConfigError
@@ -39,9 +39,9 @@ def train(configuration: Configuration, settings: Mapping[str, Any], arguments: 
         try:
             result = module.fit(data.get("train"), data.get("val"), **settings)
         except Interrupted as end:
-            print(end, file=sys.stderr)
+            say(str(end), error=True)
             if run_dir is not None and not settings.get("dry_run"):
-                print(f"next        {_command('resume', run_dir, arguments)}", file=sys.stderr)
+                say(f"next        {_command('resume', run_dir, arguments)}", error=True)
             raise
     if not settings.get("dry_run"):  # else it has told all there is
         _tell(result, run_dir, arguments)
@@ -57,9 +57,7 @@ def _tell(result: FitResult, run_dir: Any, arguments: Namespace) -> None:
         report = Path(run_dir) / "report.html"
         lines["report"] = str(report) if report.exists() else ""
         lines["next"] = _command("resume" if result.status == "interrupted" else "evaluate", run_dir, arguments)
-    for name, text in lines.items():
-        if text:
-            print(f"{name:11} {text}")
+    say(*(f"{name:11} {text}" for name, text in lines.items() if text))
 
 
 def numbers(metrics: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from framework.config.component import Component, Reading, read_component
 from framework.config.events import read_event
 from framework.config.places import Path
 from framework.config.structure import LISTS
+from framework.distributed.strategy import Strategy
 from framework.errors import ConfigError, FrameworkError, SettingError
 from framework.module.checks.unknown_settings import SETTINGS, remedy
 from framework.module.settings import FitSettings
@@ -22,6 +23,9 @@ DEFAULTS = {
     name: parameter.default for name, parameter in inspect.signature(TrainModule.fit).parameters.items() if name in SETTINGS
 }
 _EVENTS = ("validate_every", "save_every")
+_CLASSES: dict[str, type] = {"accelerator": Backend, "strategy": Strategy}
+"""Settings that are a name, or a class with arguments."""
+_NAMES = {"accelerator": "cpu", "strategy": "ddp"}
 _HARMLESS: dict[str, Any] = {"max_epochs": 1, "max_iters": 1, "max_time_s": 1, "run_dir": "runs", "monitor": "val/loss"}
 """What stands in for a setting that is wrong, so that others that need it are looked at by themselves."""
 
@@ -36,11 +40,11 @@ class FitSection:
 
     values: dict[str, Any]
     _lists: dict[str, list[Component]]
-    _backend: Component | None
+    _objects: dict[str, Component]
     _reading: Reading
 
     def make(self) -> dict[str, Any]:
-        """Returns the keyword arguments of `fit`, with handlers, loggers and backend made.
+        """Returns the keyword arguments of `fit`, with handlers, loggers, backend and strategy made.
 
         Raises:
             ConfigError: one of the framework's refuses its arguments, or the settings do not go together.
@@ -49,8 +53,7 @@ class FitSection:
         made = dict(self.values)
         for name, components in self._lists.items():
             made[name] = [self._make(each) for each in components]
-        if self._backend is not None:
-            made["accelerator"] = self._make(self._backend)
+        made |= {name: self._make(component) for name, component in self._objects.items()}
         error = _refusal({**DEFAULTS, **made})
         if error is not None:
             self._reading.mistakes.say(_path_of(str(error), made), f"fit.{error}")
@@ -71,7 +74,7 @@ class FitSection:
             name: given.get(name, list(default) if isinstance(default, tuple) else default) for name, default in DEFAULTS.items()
         }
         plain |= {name: [each.plain() for each in components] for name, components in self._lists.items()}
-        return plain if self._backend is None else {**plain, "accelerator": self._backend.plain()}
+        return plain | {name: component.plain() for name, component in self._objects.items()}
 
 
 def read_fit(given: dict[str, Any], module_class: type[TrainModule] | None, reading: Reading) -> FitSection:
@@ -86,7 +89,7 @@ def read_fit(given: dict[str, Any], module_class: type[TrainModule] | None, read
     values: dict[str, Any] = {}
     unknown = [name for name in given if name not in DEFAULTS]
     lists: dict[str, list[Component]] = {}
-    backend = None
+    objects: dict[str, Component] = {}
     for name, value in given.items():
         path = ("fit", name)
         if name not in DEFAULTS:
@@ -94,8 +97,10 @@ def read_fit(given: dict[str, Any], module_class: type[TrainModule] | None, read
         elif name in LISTS:
             components = [read_component((*path, index), reading) for index in range(len(value or ()))]
             lists[name] = [each for each in components if each is not None]
-        elif name == "accelerator" and isinstance(value, dict):
-            backend = _read_backend(value, path, reading)
+        elif name in _CLASSES and isinstance(value, dict):
+            component = _read_object(value, path, reading)
+            if component is not None:
+                objects[name] = component
         elif name in _EVENTS:
             event = read_event(value, path, module_class, mistakes)
             if event is not None or value is None:
@@ -103,14 +108,15 @@ def read_fit(given: dict[str, Any], module_class: type[TrainModule] | None, read
         else:
             values[name] = tuple(value) if name == "allow_changes" and isinstance(value, list) else value
     _check(values, reading, misspelt=bool(unknown))
-    return FitSection(values, lists, backend, reading)
+    return FitSection(values, lists, objects, reading)
 
 
-def _read_backend(value: dict[str, Any], path: Path, reading: Reading) -> Component | None:
+def _read_object(value: dict[str, Any], path: Path, reading: Reading) -> Component | None:
+    name = str(path[-1])
     if "class_path" not in value:
-        reading.mistakes.add(path, "should be a name such as cpu, or a mapping of class_path and init_args.")
+        reading.mistakes.add(path, f"should be a name such as {_NAMES[name]}, or a mapping of class_path and init_args.")
         return None
-    return read_component(path, reading, Backend)
+    return read_component(path, reading, _CLASSES[name])
 
 
 def _check(values: dict[str, Any], reading: Reading, *, misspelt: bool) -> None:

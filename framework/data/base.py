@@ -64,6 +64,8 @@ class Ordered(ABC):
         given: the data that it was made of.
         name: what to call it in a message.
         on_dropped: called after each batch that is read and dropped to go on inside a pass, which may take long; None for nothing.
+        share: what the batch that was handed out last counts in the mean over processes: its samples, times the processes, over the
+            samples of the step; 0.0 for a batch that only fills up, and 1.0 where there is one process.
         reads_ahead_safely: a fetch may be broken off without loss: `load_position(position())` and `iter` give that batch again.
 
     Example:
@@ -78,6 +80,7 @@ class Ordered(ABC):
         True
     """
 
+    share: float = 1.0
     reads_ahead_safely = True
     given: Any = None
     name = "The data"

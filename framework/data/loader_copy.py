@@ -10,6 +10,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from framework.data.collate_errors import NamedCollate
 from framework.data.seeded import SeededDataset, SeededItems
+from framework.data.shares import Shares
 from framework.data.worker_death import FromWorkers
 from framework.data.workers import WorkerStart, end_workers, signals_held, started
 
@@ -24,11 +25,14 @@ def is_map_style(data: Any) -> bool:
     return is_plain(data) and not isinstance(data.dataset, IterableDataset)
 
 
-def traits_of(loader: DataLoader[Any]) -> dict[str, Any]:
-    """Returns the size of its batches and the name of its sampler."""
+def traits_of(loader: DataLoader[Any], shares: Shares | None = None) -> dict[str, Any]:
+    """Returns the size of its batches, those of all processes together, and the name of its sampler."""
     batching: Any = loader.batch_sampler
     sampler = loader.sampler if batching is None else batching.sampler if type(batching) is BatchSampler else batching
-    return {"batch size": getattr(batching, "batch_size", None), "sampler": type(sampler).__name__}
+    size = getattr(batching, "batch_size", None)
+    if shares is not None and isinstance(size, int):
+        size = shares.step_size(size)
+    return {"batch size": size, "sampler": type(sampler).__name__}
 
 
 def changed(loader: DataLoader[Any], **changes: Any) -> DataLoader[Any]:

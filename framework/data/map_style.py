@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import repeat
 from typing import Any
+from weakref import proxy
 
 import torch
 from torch.utils.data import DataLoader
 
 from framework.data.base import BatchCount, Ordered, Pass
+from framework.data.dealt import Dealing
 from framework.data.loader_copy import LoaderPasses, traits_of, with_items
 from framework.data.samplers import Indices, sampler_of
 from framework.data.seeded import SeededDataset, SeededItems, seeded
+from framework.data.shared_indices import SharedIndices
+from framework.data.shares import Shares
 from framework.data.streams import Apart
 from framework.seeding import derive_seed
 
@@ -28,20 +32,23 @@ class MapStyle(Ordered):
         loader: the user's, of which a copy is used.
         seed: that of the run.
         seeding: "batch" or "sample".
+        shares: which samples are this process's, of those of several; None for one process. Positions count those of all.
     """
 
-    def __init__(self, loader: DataLoader[Any], seed: int, seeding: str) -> None:
+    def __init__(self, loader: DataLoader[Any], seed: int, seeding: str, shares: Shares | None = None) -> None:
         self._generator = torch.Generator()
         self._items = SeededItems(sampler_of(loader))
         self._each_sample = seeding == "sample"
         dataset = SeededDataset(loader.dataset, self._each_sample)
         self._passes = LoaderPasses(with_items(loader, self._items, dataset, generator=self._generator, in_order=True))
         self._loader = loader
-        self._indices = Indices(loader)
+        self._shares = shares
+        self._shared = None if shares is None else SharedIndices(loader, shares)
+        self._indices = Indices(loader) if self._shared is None else self._shared.steps
         super().__init__(seed)
 
     def __len__(self) -> int:
-        return len(self._loader)
+        return len(self._loader if self._shared is None else self._shared)
 
     def close(self) -> None:
         if hasattr(self, "_passes"):
@@ -55,11 +62,13 @@ class MapStyle(Ordered):
         return opened.indices_at(batch) if isinstance(opened, _MapPass) else None
 
     def traits(self) -> dict[str, Any]:
-        return traits_of(self._loader)
+        return traits_of(self._loader, self._shares)
 
     def describe(self) -> str | None:
         changes = []
-        if self._indices.replaced is not None:
+        if self._shared is not None and self._shared.replaced is not None:
+            changes.append(self._shared.replaced)
+        elif self._indices.replaced is not None:
             changes.append(f"{self._indices.replaced} -> order by seed and pass")
         if self._loader.num_workers > 0 and not self._loader.in_order:
             changes.append("in_order=False -> True")
@@ -71,13 +80,17 @@ class MapStyle(Ordered):
         if saved is not None and "sampler" in saved:
             indices.load_state(saved["sampler"])
         start = {**self._start(number), "samples": samples}
-        items, skipped = indices.draw(number, seed, samples)
+        drawn, skipped = (indices if self._shared is None else self._shared).draw(number, seed, samples)
+        dealing = drawn if isinstance(drawn, Dealing) else None
+        own_seed = seed if self._shared is None else self._shared.own_seed(self.seed, number)
         opened = _MapPass(number, skipped, self._count, start, indices)
-        items = opened.noted(items)
-        self._items.begin(zip(repeat(seed), items) if self._each_sample else seeded(items, seed, skipped))
-        self._generator.manual_seed(seed)  # of the workers' first seeds
+        items = opened.noted(drawn, indices.size if dealing is None else dealing.size)
+        self._items.begin(zip(repeat(seed), items) if self._each_sample else seeded(items, own_seed, skipped))
+        self._generator.manual_seed(own_seed)  # of the workers' first seeds
         batches = self._passes.open(reuse=previous is not None and not previous.broken)
         opened.fetch = (batches if self._loader.num_workers > 0 else Apart(batches)).__next__
+        if dealing is not None:
+            opened.fetch = dealing.handing_out(opened.fetch, proxy(self))
         return opened
 
     def _start(self, number: int) -> dict[str, Any]:
@@ -102,9 +115,14 @@ class _MapPass(Pass):
         self._indices = indices
         self._drawn: dict[int, tuple[int, Any]] = {}  # by position: the samples of the pass up to its end, and the batch's indices
 
-    def noted(self, items: Iterator[Any]) -> Iterator[Any]:
-        """Yields the items, and remembers those that are not complete and a few before."""
-        samples, size = self._start["samples"], self._indices.size
+    def noted(self, items: Iterable[Any], size: Callable[[Any], int]) -> Iterator[Any]:
+        """Yields the items, and remembers those that are not complete and a few before.
+
+        Args:
+            items: of this process.
+            size: returns how many samples the step of the latest item has.
+        """
+        samples = self._start["samples"]
         for position, item in enumerate(items, self.skipped):
             samples += size(item)
             self._drawn[position] = samples, item

@@ -12,6 +12,7 @@ from framework.data.in_sequence import InSequence
 from framework.data.loader_copy import is_map_style
 from framework.data.map_style import MapStyle
 from framework.data.read_forward import ReadForward
+from framework.data.shares import Shares
 from framework.data.stateful import Stateful
 from framework.errors import DataError, SettingError
 
@@ -20,7 +21,7 @@ __all__ = ["Ordered", "ordered"]
 _SEEDINGS = ("batch", "sample")
 
 
-def ordered(data: Iterable[Any], seed: int, *, seeding: str = "batch") -> Ordered:
+def ordered(data: Iterable[Any], seed: int, *, seeding: str = "batch", shares: Shares | None = None) -> Ordered:
     """Makes the passes over data follow from a seed, so that a run can be taken up inside one; `fit` trains on exactly this.
 
     A map-style `DataLoader` gives its samples in an order that follows from (seed, pass), and what its dataset draws follows too,
@@ -32,9 +33,12 @@ def ordered(data: Iterable[Any], seed: int, *, seeding: str = "batch") -> Ordere
         seed: that of the run, from 0 to 2**64 - 1, as `torch.initial_seed()` gives them.
         seeding: what a sample draws follows from (seed, pass) and "batch": the position of its batch; "sample": its index, for a
             map-style `DataLoader` alone, which costs about 10 us a sample and does not depend on the batch size.
+        shares: which samples are those of this process, where several train one model; each takes a part of each batch of a
+            map-style `DataLoader`, and whole batches of other data. Data with `state_dict` is left to do that by itself. None: all.
 
     Raises:
-        SettingError: a seed or a seeding that there is not, or "sample" for other data.
+        SettingError: a seed or a seeding that there is not, or "sample" for other data, or batches that cannot be split as
+            `shares` wants it.
         DataError: `data` cannot be iterated over.
 
     Example:
@@ -63,15 +67,17 @@ def ordered(data: Iterable[Any], seed: int, *, seeding: str = "batch") -> Ordere
         raise DataError(f"data should be an iterable of batches such as a DataLoader, got {data!r} ({type(data).__name__}).")
     saves_itself = hasattr(data, "state_dict") and hasattr(data, "load_state_dict")
     if not saves_itself and isinstance(data, DataLoader) and is_map_style(data):
-        return _of(data, MapStyle(data, seed, seeding))
+        return _of(data, MapStyle(data, seed, seeding, shares))
     if seeding == "sample":
         raise SettingError(
             f'seeding="sample" is for a map-style DataLoader, whose samples have indices, got {type(data).__name__}. '
             'Use seeding="batch".'
         )
+    if shares is not None:
+        shares.refuse_whole(f"this {type(data).__name__}")
     if saves_itself:
         return _of(data, Stateful(data, seed))
-    return _of(data, InSequence(data, seed) if isinstance(data, Sequence) else ReadForward(data, seed))
+    return _of(data, InSequence(data, seed, shares) if isinstance(data, Sequence) else ReadForward(data, seed, shares))
 
 
 def _of(data: Any, made: Ordered) -> Ordered:

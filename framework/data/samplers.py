@@ -65,6 +65,7 @@ class Indices:
 
     Args:
         loader: the user's; its sampler is not touched where it is one of torch's.
+        sampler: to be used in place of the loader's; None for that one.
 
     Attributes:
         in_batches: an item is the indices of a batch, not one index.
@@ -72,8 +73,8 @@ class Indices:
             shuffled come in another order each time anyway.
     """
 
-    def __init__(self, loader: DataLoader[Any]) -> None:
-        sampler = sampler_of(loader)
+    def __init__(self, loader: DataLoader[Any], sampler: Any = None) -> None:
+        sampler = sampler_of(loader) if sampler is None else sampler
         self.in_batches = loader.batch_sampler is not None
         self._dataset = loader.dataset
         self._batching: BatchSampler | None = None
@@ -82,7 +83,7 @@ class Indices:
         self._sampler: Any = sampler
         self._known = type(sampler) is SequentialSampler or type(sampler) in _REDRAWN
         draws = type(sampler) in _REDRAWN and getattr(sampler, "shuffle", True)
-        self.replaced = type(sampler).__name__ if draws and not _is_plain_shuffle(sampler) else None
+        self.replaced = type(sampler).__name__ if draws and not is_plain_shuffle(sampler) else None
         below = getattr(sampler, "sampler", None)
         own = () if self._known else (sampler, below)
         self._with_state = next((one for one in own if hasattr(one, "state_dict") and hasattr(one, "load_state_dict")), None)
@@ -92,7 +93,8 @@ class Indices:
     def length(self) -> int:
         """How many samples torch's sampler gives in a pass; for others, how many the dataset has, 0 where it does not know."""
         if self._known:
-            return len(self._sampler)
+            whole = type(self._sampler) is DistributedSampler and self._sampler.num_replicas == 1
+            return len(self._sampler.dataset if whole else self._sampler)
         return len(self._dataset) if hasattr(self._dataset, "__len__") else 0
 
     def state(self) -> dict[str, Any]:
@@ -147,7 +149,7 @@ class Indices:
         return items, skipped
 
 
-def _is_plain_shuffle(sampler: Any) -> bool:
+def is_plain_shuffle(sampler: Any) -> bool:
     """Tells whether it gives all samples in an order that is another one in each pass."""
     if type(sampler) is not RandomSampler or sampler.replacement or sampler.generator is not None:
         return False

@@ -45,6 +45,8 @@ class EarlyStopping:
         'val/loss was not below its best value, 0.5 in iteration 2, in 2 evaluations in a row (patience=2).'
     """
 
+    all_ranks = True  # each rank ends by itself, after the same evaluation
+
     best: float | None
     best_iteration: int | None
     bad: int

@@ -57,6 +57,8 @@ class EMA:
         4.0
     """
 
+    all_ranks = True  # evaluations use the averages on each rank
+
     def __init__(self, decay: float = 0.999) -> None:
         if not isinstance(decay, int | float) or isinstance(decay, bool) or not 0 <= decay < 1:
             raise SettingError(f"decay={decay!r}: decay should be a number from 0 to below 1, such as 0.999.")
@@ -119,7 +121,15 @@ class EMA:
 
         Args:
             module: the one that is trained.
+
+        Raises:
+            SettingError: each process has a part of it only.
         """
+        if any(hasattr(parameter, "to_local") for parameter in module.parameters()):
+            raise SettingError(
+                "EMA.averaged copies the module, and strategy='fsdp' has split it over the processes. evaluate(weights='ema') uses "
+                "the averages where they are; load(run_dir, averaged=True) makes a whole module of a checkpoint, in one process."
+            )
         with self.evaluation_weights(module):
             return deepcopy(module).eval()
 
@@ -152,7 +162,7 @@ class EMA:
                 if average is None:
                     average = tensor.detach().clone()
                 else:
-                    before, now = groups[tensor.device, tensor.dtype]
+                    before, now = groups[tensor.device, tensor.dtype, hasattr(tensor, "to_local")]
                     before.append(average)
                     now.append(tensor.detach())
                 known[id(tensor)] = average

@@ -47,6 +47,8 @@ class Norms:
         [5.0, 2.5]
     """
 
+    all_ranks = True  # each may have a part of every tensor
+
     def __init__(self, *, every: int = 10, layers: bool = False) -> None:
         if not isinstance(every, int) or isinstance(every, bool) or every < 1:
             raise SettingError(f"every={every!r}: every should be a whole number of at least 1 (iterations).")
@@ -106,11 +108,24 @@ class Norms:
 def _norms(tensors: list[Tensor]) -> list[Tensor]:
     """Returns the norm of each tensor, of one type and on one device."""
     norms = torch._foreach_norm([_dense(tensor) for tensor in tensors]) if tensors else ()
-    return [norm.to(norms[0].device, torch.float32) for norm in norms]
+    alike = [norm.to(norms[0].device, torch.float32) for norm in norms]
+    return _of_all_parts(alike, tensors)
 
 
-def _dense(tensor: Tensor) -> Tensor:
-    """Returns a tensor with the same norm that is dense and real."""
+def _of_all_parts(norms: list[Tensor], tensors: list[Any]) -> list[Tensor]:
+    """Returns the norms of whole tensors, where these are of the parts that this process has."""
+    split = [index for index, tensor in enumerate(tensors) if hasattr(tensor, "to_local")]
+    if split:
+        squares = torch.stack([norms[index].square() for index in split])
+        torch.distributed.all_reduce(squares, group=tensors[split[0]].device_mesh.get_group())
+        for index, norm in zip(split, squares.sqrt(), strict=True):
+            norms[index] = norm
+    return norms
+
+
+def _dense(tensor: Any) -> Tensor:
+    """Returns a tensor with the same norm that is dense and real; the part that this process has of one that is split."""
+    tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     values = tensor.coalesce().values() if tensor.is_sparse else tensor
     return torch.view_as_real(values) if values.is_complex() else values
 

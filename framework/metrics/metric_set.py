@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from framework.errors import ModuleError, StepError
+from framework.metrics.list_states import Kinds, fill_lists, kinds_of_lists
 
+Feeding: TypeAlias = dict[str, tuple[int, Kinds]]
 _VERBS = ("update", "compute", "reset")
 
 
@@ -41,6 +45,7 @@ class MetricSet:
             )
         self._metrics: dict[str, Any] = dict(metrics.items())
         self._updates = dict.fromkeys(self._metrics, 0)
+        self._counts = True
         for name, metric in self._metrics.items():
             if isinstance(metric, type):
                 raise ModuleError(f"The metric {name!r} is the class {metric.__name__}. Write {metric.__name__}(...).")
@@ -76,6 +81,8 @@ class MetricSet:
                 "evaluation_step returned (y_pred, y), but there is no metric to feed them to. Define configure_metrics, or return "
                 "a mapping of scalars such as {'loss': loss}."
             )
+        if not self._counts:
+            return
         for key in self._metrics if name is None else (name,):
             try:
                 self._metrics[key].update(*pair)
@@ -84,22 +91,57 @@ class MetricSet:
                 raise
             self._updates[key] += 1
 
-    def compute(self) -> dict[str, Any]:
+    @contextmanager
+    def unfed(self) -> Iterator[None]:
+        """Feeds no metric while the block runs: another process has the batch."""
+        self._counts = False
+        try:
+            yield
+        finally:
+            self._counts = True
+
+    def refuse_local(self) -> None:
+        """Refuses metrics that would give each of several processes a result of its own.
+
+        Raises:
+            ModuleError: one is neither of torchmetrics nor has `synchronize()`, which `compute` calls first.
+        """
+        for name, metric in self._metrics.items():
+            if not _synchronizes(metric) and not callable(getattr(metric, "synchronize", None)):
+                raise ModuleError(
+                    f"{self._named(name)} cannot be computed over several processes: each would have the result of its own share. "
+                    "Use a metric of torchmetrics (with sync_on_compute=True), or give it a method synchronize(), which brings "
+                    "together what all processes were fed and is called before compute()."
+                )
+
+    def compute(self, over_ranks: Callable[[Feeding], Sequence[Feeding]] | None = None) -> dict[str, Any]:
         """Returns the results by name: floats for scalars, CPU tensors for others, `name/part` where a metric gives a mapping.
+
+        Args:
+            over_ranks: returns what all processes of a run give it: by name how often a metric was fed, and what its lists hold.
+                None where there is one.
 
         Raises:
             StepError: a metric was never fed, or computed None.
         """
-        for name, updates in self._updates.items():
-            if updates == 0:
+        own: Feeding = {name: (self._updates[name], kinds_of_lists(metric)) for name, metric in self._metrics.items()}
+        of_ranks = [own] if over_ranks is None else over_ranks(own)
+        for name, metric in self._metrics.items():
+            kinds = [each[name][1] for each in of_ranks if each[name][0]]
+            if not kinds:
                 raise StepError(
                     f"The metric {name!r} got no predictions: evaluation_step never returned (y_pred, y) or "
                     f"{{{name!r}: (y_pred, y)}}. Return them, or leave the metric out of configure_metrics."
                 )
+            if not self._updates[name]:
+                fill_lists(metric, kinds[0])
         results: dict[str, Any] = {}
         for name, metric in self._metrics.items():
             try:
-                value = metric.compute()
+                with nullcontext() if self._updates[name] else _unfed():
+                    if over_ranks is not None and not _synchronizes(metric):
+                        metric.synchronize()
+                    value = metric.compute()
             except Exception as error:
                 error.add_note(f"It was raised by compute() of {self._named(name)}, which was fed {self._updates[name]} times.")
                 raise
@@ -131,6 +173,20 @@ class MetricSet:
 
     def _named(self, name: str) -> str:
         return f"the metric {name!r} ({type(self._metrics[name]).__name__})"
+
+
+def _synchronizes(metric: Any) -> bool:
+    """Tells whether it is a metric of torchmetrics, or a collection of them, which bring processes together by themselves."""
+    members = metric.values() if hasattr(metric, "compute_groups") else (metric,)
+    return all(hasattr(each, "metric_state") and getattr(each, "sync_on_compute", False) for each in members)
+
+
+@contextmanager
+def _unfed() -> Iterator[None]:
+    """Lets a metric be computed in a process that had nothing to feed it with, while others had: torchmetrics would warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*compute.* was called before the .*update", category=UserWarning)
+        yield
 
 
 def _told(item: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
 from numbers import Real
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from framework.errors import StepError
+from framework.metrics.channel import Channel, Sums
 from framework.metrics.gauges import Gauge, Gauges
 
 
@@ -30,46 +31,6 @@ class Point(NamedTuple):
     value: float
     epoch: int
     time_s: float
-
-
-class Channel:
-    """The values recorded under one name: those since the last point of the curve, and the weighted sum of the others."""
-
-    __slots__ = ("seen", "total", "values", "weight", "weights")
-
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-        self.weights: list[Any] = []
-        self.seen = 0  # how many of the values have been read
-        self.total = 0.0
-        self.weight = 0.0
-
-    def read(self) -> list[float]:
-        """Reads the values and their weights where they lie; returns those that had not been read."""
-        self.values[:], self.weights[:] = _read(self.values), _read(self.weights)  # the lists stay: steps hold their append
-        new = self.values[self.seen :]
-        self.seen = len(self.values)
-        return new
-
-    def settle(self) -> float | None:
-        """Adds the read values to the sums, forgets them, and returns their mean."""
-        weight = sum(self.weights)
-        total = sum(value * n for value, n in zip(self.values, self.weights, strict=True) if n)
-        self.values.clear()
-        self.weights.clear()
-        self.seen = 0
-        self.total += total
-        self.weight += weight
-        return total / weight if weight else None
-
-
-def _read(items: list[Any]) -> list[float]:
-    """Returns numbers, reading those that lie on a device in one go."""
-    tensors = [item for item in items if isinstance(item, Tensor)]
-    if tensors and tensors[0].device.type == "xla":
-        tensors = [tensor.cpu() for tensor in tensors]  # stacked there, each number of them would be compiled anew
-    read = iter(torch.stack(tensors).tolist() if tensors else ())
-    return [float(next(read)) if isinstance(item, Tensor) else item for item in items]
 
 
 def _weight(name: str, n: Any) -> float:
@@ -99,6 +60,9 @@ class Recorder:
     Attributes:
         samples: gives the number of samples in the batch at hand, the weight of a value logged without one.
         paused: nothing is recorded.
+        over_ranks: adds sums by name up over the processes of a run; None where there is one.
+        share: tells what the batch at hand counts among those of all processes. Of one that counts 0.0, another process has the
+            samples; it gives names, which all have to have, and no weight. None where there is one process.
         series: the points of each curve.
         latest: the newest mean of each curve.
 
@@ -109,6 +73,9 @@ class Recorder:
         >>> _ = recorder.flush(iteration=2, epoch=1); recorder.means()
         {'train/loss': 3.0}
     """
+
+    over_ranks: Callable[[str, Mapping[str, Sums]], Mapping[str, Sums]] | None = None
+    share: Callable[[], float] | None = None
 
     def __init__(self, stage: str, *, reads_cost_nothing: bool = False) -> None:
         self.stage = stage
@@ -197,7 +164,7 @@ class Recorder:
             raise StepError(f"{name!r} should be a number or a tensor of one element, got {value!r} ({type(value).__name__}).")
         channel = self.channel(name)
         channel.values.append(kept)
-        channel.weights.append(self.samples() if n is None else n)
+        channel.weights.append(0.0 if self.share is not None and self.share() == 0.0 else self.samples() if n is None else n)
 
     def gauge(self, read: Gauge, *, yields: bool = False) -> None:
         """Asks `read` for numbers at each point of the curves, which get one of each: a learning rate, the memory in use.
@@ -231,8 +198,11 @@ class Recorder:
         """
         self.read()
         now, points = time(), {}
-        for name, channel in self._channels.items():
-            if channel.values and (mean := channel.settle()) is not None:
+        sums: Mapping[str, Sums] = {name: channel.take() for name, channel in self._channels.items() if channel.values}
+        if self.over_ranks is not None:
+            sums = self.over_ranks(self.stage, sums)
+        for name, each in sums.items():
+            if (mean := self._channels[name].add(each)) is not None:
                 points[f"{self.stage}/{name}"] = mean
         if unreal := [name for name, mean in points.items() if isinstance(mean, complex)]:
             raise StepError(f"{unreal[0]} is complex, and only real numbers are recorded. Log its .real, .abs() or .angle().")
@@ -253,13 +223,30 @@ class Recorder:
         for channel in self._channels.values():
             channel.total = channel.weight = 0.0
 
+    def pending(self) -> dict[str, Any]:
+        """Returns values and weights since the last point, by name; everything is read off the device first."""
+        self.read()
+        return {name: {"values": [*kept.values], "weights": [*kept.weights]} for name, kept in self._channels.items()}
+
+    def load_pending(self, saved: Sequence[Mapping[str, Any]], *, counts: bool = True) -> None:
+        """Takes the values that `pending` has returned, in several processes maybe, in the place of its own.
+
+        Args:
+            saved: of each process.
+            counts: else the values get no weight: another process has them.
+        """
+        for channel in self._channels.values():
+            channel.set([], [])
+        for each in saved:
+            for name, kept in each.items():
+                channel = self.channel(name)
+                weights = kept["weights"] if counts else [0.0] * len(kept["weights"])
+                channel.set([*channel.values, *kept["values"]], [*channel.weights, *weights])
+
     def state_dict(self) -> dict[str, Any]:
         """Returns all but the curves, in plain values; everything is read off the device first."""
-        self.read()
-        channels = {
-            name: {"values": [*kept.values], "weights": [*kept.weights], "total": kept.total, "weight": kept.weight}
-            for name, kept in self._channels.items()
-        }
+        pending = self.pending()
+        channels = {name: {**pending[name], "total": kept.total, "weight": kept.weight} for name, kept in self._channels.items()}
         reserved = sorted(self._reserved | self._taken_up)
         return {
             "channels": channels,
@@ -273,8 +260,8 @@ class Recorder:
         """Takes up what `state_dict` returned."""
         for name, saved in state["channels"].items():
             channel = self.channel(name)
-            channel.values[:], channel.weights[:] = saved["values"], saved["weights"]
-            channel.seen, channel.total, channel.weight = len(channel.values), saved["total"], saved["weight"]
+            channel.set(saved["values"], saved["weights"])
+            channel.total, channel.weight = saved["total"], saved["weight"]
         self._returned.update(state["returned"])
         self._taken_up.update(state["reserved"])
         self.latest.update(state["latest"])

@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 
 from framework.backends.base import Backend
 from framework.backends.clip import Clip
-from framework.backends.tree import count_samples
 from framework.engine.engine import Engine
 from framework.errors import ModuleError, SettingError
 from framework.metrics.recorder import Recorder
@@ -81,7 +80,7 @@ def make_trainer(
     state.skipped_steps = 0
     if guard is not None:
         guard.state = state
-    recorder.samples = lambda: count_samples(state.batch)
+    recorder.samples = lambda: backend.count(state.batch)
     return engine, Parts(step, window, losses, guard)
 
 
@@ -114,12 +113,12 @@ def _make_step(
     closure = next((name for name, optimizer in optimizers.items() if needs_closure(optimizer)), None)
     if isgeneratorfunction(module.training_step):
         _check_generator(module, settings, closure)
-        generator = yielded_losses(takes_engine(module.training_step), recorder, optimizers, make_record)
+        generator = yielded_losses(takes_engine(module.training_step), recorder, optimizers, make_record, backend)
         generator = generator if guard is None else guarded_losses(generator, guard)
         return YieldedLosses(backend, optimizers, generator, place=window, clip=clip, on_stepped=on_stepped, guard=guard)
     options = settings.compile_options
     step = takes_engine(module.training_step if options is None else compiled(module.training_step, recorder, backend, options))
-    forward = returned_loss(step, recorder, make_record(""))
+    forward = returned_loss(backend.parallel_step(module, step), recorder, make_record(""), backend)
     forward = forward if guard is None else guarded_forward(forward, guard)
     if closure is not None:
         _check_closure(backend, optimizers, settings, closure)

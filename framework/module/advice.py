@@ -56,6 +56,11 @@ _TEXTS = (
         "An embedding has no row of this number: indices go from 0 to num_embeddings - 1. Look at the largest one in the batch.",
     ),
     (
+        "got mixed torch.Tensor and DTensor",
+        "Under strategy='fsdp' the parameters of a block are whole only while the block itself is called, and the others only inside "
+        "a step. Return from configure_sharding(self) what is called as one, and in a hook call self(x), on every rank.",
+    ),
+    (
         "multi-target not supported",
         "Class labels have the shape (batch,): y.squeeze(1) takes a last dimension of 1 away; of one-hot rows take y.argmax(1).",
     ),

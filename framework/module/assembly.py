@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader
 from framework.backends.base import Backend
 from framework.data.ordered import Ordered, ordered
 from framework.data.read_forward import ReadForward
+from framework.distributed.group import Group
+from framework.distributed.parallel import Parallel
 from framework.engine.engine import Engine
 from framework.engine.signature import accepts
 from framework.errors import DataError
@@ -22,6 +24,9 @@ from framework.module.data_source import length_of
 from framework.module.evaluation import Evaluation
 from framework.module.learning_rates import learning_rates
 from framework.module.optimizers import configured_optimizers
+from framework.module.ranks.data import refuse_other_data, shares_of
+from framework.module.ranks.recorded import RecordedOverRanks
+from framework.module.ranks.strategies import group_of
 from framework.module.run import Run
 from framework.module.schedules import Schedules
 from framework.module.settings import FitSettings
@@ -73,24 +78,30 @@ def assemble(
         planned: with the limits that the schedules are made for; None for those of `settings`.
         scheduled: with the module's schedules; else nothing changes the learning rates.
     """
-    planned = planned or settings
+    planned, group = planned or settings, group_of(backend)
+    source = None if train is None else _source(train, seed, settings, group)
+    batches = {stage: _ordered_for_evaluation(data, seed, group) for stage, data in val.items()}
+    if group is not None:
+        refuse_other_data(group, source, batches)
     replaced = backend.place(module)
     optimizers = configured_optimizers(module)
     backend.adopt(module, optimizers, replaced)
-    length = _epoch_length(train, settings)
-    total_steps = _total_steps(planned, _epoch_length(train, planned))
+    counted = train if group is None else source  # each process gives the steps that all of them take
+    length = _epoch_length(counted, settings)
+    total_steps = _total_steps(planned, _epoch_length(counted, planned))
     schedules = _schedules(module, optimizers, total_steps) if scheduled else Schedules(None, optimizers, type(module).__name__)
     schedules.refuse_steps_for_epochs(total_steps, planned.max_epochs)
     if schedules.monitored and not val:
         monitor = schedules.monitored[0][1]
         raise DataError(f"Schedule(monitor={monitor!r}) needs val_data, without which it would never step. Give val_data to fit.")
     recorder = Recorder("train", reads_cost_nothing=backend.reads_cost_nothing)
+    if group is not None:
+        recorder.over_ranks = RecordedOverRanks(group)
+        recorder.share = lambda: backend.weight
     recorder.gauge(lambda iteration: learning_rates(optimizers), yields=True)
-    source = None if train is None else _source(train, seed, settings.data_order)
     compiles = None if settings.compile_options is None else partial(compiled, backend=backend, options=settings.compile_options)
-    batches = {stage: ordered(data, seed) if isinstance(data, DataLoader) else data for stage, data in val.items()}
     evaluations = [
-        (Evaluation(module, backend, stage, settings.handlers, seed, compiles), data, settings.limit_val_batches)
+        (Evaluation(module, backend, stage, settings.handlers, seed, compiles, group), data, settings.limit_val_batches)
         for stage, data in batches.items()
     ]
     run = Run(module, recorder, schedules, evaluations, settings, None if source is None else backend.feed(source), length)
@@ -99,6 +110,8 @@ def assemble(
     state, counter = engine.state, run.parts.step.counter
     if source is not None:
         source.clock, source.name = lambda: state.iteration, "train_data"
+    if isinstance(backend, Parallel):
+        backend.source = source
     state.stage = "train"
     state.module = module
     state.seed = seed
@@ -111,13 +124,19 @@ def assemble(
         if isinstance(each, Ordered):
             each.name = f"The {stage} data"
     sources = [each for each in (source, *batches.values()) if isinstance(each, Ordered)]
-    return Assembled(engine, run, optimizers, schedules, source, sources, partial(_epoch_length, train, settings))
+    return Assembled(engine, run, optimizers, schedules, source, sources, partial(_epoch_length, counted, settings))
 
 
-def _source(train: Iterable[Any], seed: int, data_order: str) -> Ordered:
-    if data_order == "loader":
+def _source(train: Iterable[Any], seed: int, settings: FitSettings, group: Group | None) -> Ordered:
+    if settings.data_order == "loader":  # of several processes, each brings data of its own
         return ReadForward(train, seed) if isinstance(train, DataLoader) else ordered(train, seed)
-    return ordered(train, seed, seeding=data_order)
+    return ordered(train, seed, seeding=settings.data_order, shares=shares_of(group, whole=settings.batch == "global"))
+
+
+def _ordered_for_evaluation(data: Iterable[Any], seed: int, group: Group | None) -> Iterable[Any]:
+    if group is None and not isinstance(data, DataLoader):
+        return data
+    return ordered(data, seed, shares=shares_of(group))
 
 
 def _epoch_length(train: Any, settings: FitSettings) -> int | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from framework.backends.base import Backend
@@ -77,6 +78,14 @@ class Declared(StoredWeights):
     def configure_metrics(self) -> Mapping[str, Any]:
         """Returns metrics by name: torchmetrics, or any objects with `update(y_pred, y)`, `compute()` and `reset()`."""
         return {}
+
+    def configure_sharding(self) -> Iterable[nn.Module] | None:
+        """Returns the parts of the module that are its blocks, such as `list(self.layers)`; None to have them found.
+
+        `fit(strategy="fsdp")` gathers the parameters of a block while it is called, and `checkpoint_activations` computes what is
+        inside of it anew. Found are the elements of each ModuleList, ModuleDict or Sequential with several of one class.
+        """
+        return None
 
     # Inside steps and hooks
 

@@ -13,6 +13,7 @@ from framework.backends.base import Backend
 from framework.backends.tree import count_samples
 from framework.data.base import none_came
 from framework.data.ordered import Ordered
+from framework.distributed.group import Group
 from framework.engine.engine import Engine
 from framework.engine.events import Events
 from framework.engine.limits import EmptyDataError
@@ -25,6 +26,9 @@ from framework.module.data_source import length_of, limited
 from framework.module.hooks import register_events_of, register_hooks
 from framework.module.loss import split_evaluated
 from framework.module.place import batch_of, doing, note_place
+from framework.module.ranks.evaluated import counted
+from framework.module.ranks.recorded import RecordedOverRanks
+from framework.module.ranks.streams import seed_of_rank
 from framework.seeding import RandomStream
 
 if TYPE_CHECKING:
@@ -45,6 +49,7 @@ class Evaluation:
         handlers: objects whose `on_evaluation_<event>` hooks run as well.
         seed: of the random stream of the evaluation.
         compiled: compiles a step that logs into a recorder; None for not compiled.
+        group: the processes that evaluate together, each on its share; None for one.
 
     Attributes:
         engine: runs the evaluation.
@@ -61,16 +66,25 @@ class Evaluation:
         handlers: Sequence[Any] = (),
         seed: int = 0,
         compiled: Callable[[Callable[..., Any], Recorder], Callable[..., Any]] | None = None,
+        group: Group | None = None,
     ) -> None:
         self.stage = stage
+        self._group = group
+        self._data: Iterable[Any] = ()
         self._module = module
         self._backend = backend
         self._seed = seed
         self._recorder = Recorder(stage, reads_cost_nothing=backend.reads_cost_nothing)
         self._metrics = MetricSet(module.configure_metrics(), backend.device)
         evaluation_step = module.evaluation_step if compiled is None else compiled(module.evaluation_step, self._recorder)
-        step = backend.autocast(takes_engine(evaluation_step))
-        self.engine = Engine(_process(step, self._recorder, self._metrics, backend.mark_step, stage))
+        step = backend.autocast(backend.inference_step(module, takes_engine(evaluation_step)))
+        process = _process(step, self._recorder, self._metrics, backend.mark_step, stage)
+        if group is not None:
+            self._metrics.refuse_local()
+            self._recorder.over_ranks = RecordedOverRanks(group)
+            self._recorder.share = share = lambda: getattr(self._data, "share", 1.0)
+            process = counted(process, self._metrics, share)
+        self.engine = Engine(process)
         note_place(self.engine, lambda engine: f"In the evaluation of {stage}: {doing(engine)}{batch_of(engine)}.")
         state = self.engine.state
         self._recorder.samples = lambda: count_samples(state.batch)
@@ -98,16 +112,18 @@ class Evaluation:
         """
         self._metrics.reset()
         self._recorder.clear()
+        self._data = data
         if isinstance(data, Ordered):
             data.rewind()
         with ExitStack() as stack:
             for weights in self._around:
                 stack.enter_context(weights(self._module))
-            stack.enter_context(evaluating(self._module, self._recorder, RandomStream(self._seed)))
+            stack.enter_context(evaluating(self._module, self._recorder, RandomStream(seed_of_rank(self._seed, self._group))))
             run_once(self.engine, self._backend, data, limit, self.stage)
             if self.to_drop is not None and self.to_drop():
                 raise EvaluationDropped
-            computed = self._metrics.compute()
+            over_ranks = self._recorder.over_ranks
+            computed = self._metrics.compute(over_ranks.feeding if isinstance(over_ranks, RecordedOverRanks) else None)
             if self._backend.mark_step is not None:
                 self._backend.mark_step()  # else the rest of that is recorded with the next training step, which is compiled anew
         self._recorder.flush(self.engine.state.iteration, self.engine.state.epoch)

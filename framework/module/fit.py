@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +13,22 @@ from torch import nn
 
 from framework.backends.base import Backend
 from framework.backends.selector import select_backend
-from framework.engine.engine import Engine
-from framework.engine.events import Events
+from framework.distributed.activations import checkpoint_activations
+from framework.distributed.blocks import find_blocks
+from framework.distributed.replicas import sync_batchnorm
 from framework.engine.progress import load_progress
-from framework.errors import CheckpointError
 from framework.handlers.ema import EMA
 from framework.metrics.direction import direction
 from framework.module.assembly import Assembled, assemble
 from framework.module.checks.at_begin import check_module, check_train_data, check_val_data, training_alone
+from framework.module.ending import finish, leave
 from framework.module.evaluation import logging_to, named_if_empty, raise_taken, restore_modes
 from framework.module.loggers import Loggers, begin_fit
-from framework.module.place import advised, batch_of, note_place, surroundings
+from framework.module.place import advised, note_place
+from framework.module.ranks.agreement import refuse_other_settings
+from framework.module.ranks.own import settings_of_rank
+from framework.module.ranks.strategies import afterwards, group_of, joined_for, mesh_of, parallel
+from framework.module.ranks.streams import seed_apart
 from framework.module.registration import register
 from framework.module.result import FitResult
 from framework.module.resuming.chosen_weights import LastFit
@@ -38,10 +42,10 @@ from framework.module.resuming.snapshot import Snapshots, load_handlers, statefu
 from framework.module.settings import FitSettings
 from framework.module.step_events import fire_closed
 from framework.module.stopping.boundary import Boundary
-from framework.module.stopping.signals import Interrupted, StopSignals, is_interactive
-from framework.module.stopping.slurm import in_job, requeue
-from framework.module.stopping.watchdog import Watchdog
+from framework.module.stopping.signals import StopSignals
+from framework.module.stopping.slurm import in_job
 from framework.module.trial.dry_run import DryRun, NoFolder
+from framework.module.whereabouts import describe_place, watched
 from framework.seeding import deterministic_algorithms, seed_all
 
 if TYPE_CHECKING:
@@ -50,20 +54,37 @@ if TYPE_CHECKING:
 
 def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettings) -> FitResult:
     """Trains `module`; see `TrainModule.fit`."""
-    check_module(module, settings)
-    train = check_train_data(train_data, settings)
-    val = check_val_data(module, val_data, settings)
     backend = select_backend(settings.accelerator, settings.precision)
+    with joined_for(settings, backend.device) as group:
+        check_module(module, settings)
+        train = check_train_data(train_data, settings)
+        val = check_val_data(module, val_data, settings)
+        return _fit(module, train, val, settings_of_rank(settings, group), parallel(module, backend, settings, group))
+
+
+def _fit(
+    module: TrainModule,
+    train: Iterable[Any] | None,
+    val: Mapping[str, Iterable[Any]],
+    settings: FitSettings,
+    backend: Backend,
+) -> FitResult:
+    group = group_of(backend)
+    if group is not None:
+        refuse_other_settings(group, module, settings)
     modes = {part: part.training for part in module.modules()}
     signals = StopSignals(requeue=settings.run_dir is not None and not settings.dry_run and in_job())
+    if group is not None:
+        signals.several_come, signals.told = True, group.is_main
     with advised(), training_alone(module), ExitStack() as stack:
         stack.callback(restore_modes, modes)
         folder, past, rehearsal = None, None, None
         if settings.dry_run:
             rehearsal = stack.enter_context(DryRun(module, backend, (train, *val.values()), settings))
         elif settings.run_dir is not None:
-            folder = stack.enter_context(RunFolder(settings.run_dir, settings.keep, in_background=settings.async_save))
-            past = open_past(folder, settings, partial(refuse_another, module, settings))
+            folder = RunFolder(settings.run_dir, settings.keep, in_background=settings.async_save, group=group)
+            stack.enter_context(folder)
+            past = open_past(folder, settings, partial(refuse_another, module, settings), group, mesh_of(backend))
             if past is not None and past.result is not None:
                 module._take_weights(past.parts["model"], str(past.checkpoint.path))  # as after the call that trained it
                 load_rest(module, past.parts["run"]["module"])
@@ -73,6 +94,10 @@ def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettin
         if settings.seed is not None and past is None:
             seed_all(settings.seed)
         stack.enter_context(deterministic_algorithms(settings.deterministic))
+        if settings.checkpoint_activations:
+            stack.enter_context(checkpoint_activations(module, find_blocks(module)))
+        if settings.sync_batchnorm and group is not None:
+            sync_batchnorm(module, backend.device)
         stack.enter_context(signals)
         loggers = stack.enter_context(Loggers(() if settings.dry_run else settings.loggers))
         result = _train(module, backend, train, val, settings, signals, folder, past, rehearsal, loggers)
@@ -81,7 +106,7 @@ def fit(module: TrainModule, train_data: Any, val_data: Any, settings: FitSettin
         result = rehearsal.tell(result)
     if signals.asked is None:
         return result
-    return _leave(result, signals, saved=folder is not None)
+    return leave(result, signals, requeues=folder is not None and folder.writes)
 
 
 def _train(
@@ -96,13 +121,18 @@ def _train(
     rehearsal: DryRun | None,
     loggers: Loggers,
 ) -> FitResult:
+    group = group_of(backend)
     seed = past.seed if past is not None else torch.initial_seed() if settings.seed is None else settings.seed
+    if group is not None:
+        seed = group.from_main("seed", seed)
     planned = settings
     if rehearsal is not None:
         settings = rehearsal.settings
     assembled = assemble(module, backend, train, val, settings, seed, planned)
+    if group is not None and past is None:
+        seed_apart(seed, group)
     engine, run, source = assembled.engine, assembled.run, assembled.source
-    module._backend = backend
+    module._backend = afterwards(backend)
     module._last_fit = LastFit(ema=next((each for each in settings.handlers if isinstance(each, EMA)), None))
     saver = None
     with ExitStack() as stack:
@@ -116,13 +146,13 @@ def _train(
             saver = _make_saver(module, backend, assembled, settings, folder, past, seed)
         elif rehearsal is not None and rehearsal.folder is not None:
             saver = _make_saver(module, backend, assembled, planned, rehearsal.folder, past, seed)
-        boundary = Boundary(run, signals, saver, settings)
+        boundary = Boundary(run, signals, saver, settings, group)
         boundary.safe_fetch = source is None or source.reads_ahead_safely
-        signals.on_first = lambda frame: boundary.on_signal(frame, engine)
+        signals.on_first = None if group is not None else lambda frame: boundary.on_signal(frame, engine)
         if settings.hang_timeout_s is not None:
-            stack.enter_context(_watched(settings.hang_timeout_s, assembled, boundary, saver))
-        note_place(engine, partial(_describe, boundary=boundary, backend=backend, folder=folder))
-        register(engine, run, module, settings, saver, boundary, past, assembled.length)
+            stack.enter_context(watched(settings.hang_timeout_s, assembled, boundary, saver, group))
+        note_place(engine, partial(describe_place, boundary=boundary, backend=backend, folder=folder))
+        register(engine, run, module, settings, saver, boundary, past, assembled.length, group)
         run.sinks = begin_fit(loggers, module, settings, seed, run.curves, past)
         if rehearsal is not None:
             rehearsal.attach(assembled)
@@ -135,7 +165,7 @@ def _train(
     result = run.result(engine)
     if folder is None:
         return result
-    result = _finish(folder, result)
+    result = finish(folder, result, group)
     module._last_fit.best_checkpoint = result.best_checkpoint
     return result
 
@@ -157,14 +187,16 @@ def _make_saver(
     now = describe_run(module, settings, assembled.optimizers, assembled.schedules, run.epoch_length, data)
     if past is not None:
         refuse_other_seed(settings.seed, past.seed, str(past.checkpoint.path))
-        refuse_changes(past.parts["run"]["setup"], now, settings.allow_changes, str(past.checkpoint.path))
+        were, group = past.parts["run"].get("ranks") or [None], group_of(backend)
+        processes = len(were), 1 if group is None else group.world_size
+        refuse_changes(past.parts["run"]["setup"], now, settings.allow_changes, str(past.checkpoint.path), processes)
     facts = {
         "class": type(module).__name__,
         "hparams": module._hparams,
         "limits": {name: getattr(settings, name) for name in LIMITS},
     }
     snapshots = Snapshots(module, backend, assembled.optimizers, assembled.schedules, run, source, settings.handlers, seed)
-    if isinstance(folder, RunFolder):
+    if isinstance(folder, RunFolder) and folder.writes:
         write_provenance(folder.path, module, settings, backend, seed, None if past is None else past.iteration)
     folder.write_status(status="running", reason="", iteration=0, epoch=0, metrics={})
     return Saver(folder, snapshots, run, settings, facts, now)
@@ -177,47 +209,6 @@ def _untie(assembled: Assembled, signals: StopSignals) -> None:
     run.evaluations = ()
     if source is not None:
         source.clock = None
-
-
-@contextmanager
-def _watched(timeout_s: float, assembled: Assembled, boundary: Boundary, saver: Saver | None) -> Iterator[None]:
-    """Lets a watchdog look after the run while the block runs."""
-    watchdog = Watchdog(timeout_s, lambda: _place(assembled, boundary), lambda: _workers(assembled))
-    with watchdog:
-        boundary.watchdog = watchdog
-        if saver is not None:
-            saver.around = watchdog.paused
-        if assembled.source is not None:
-            assembled.source.on_dropped = watchdog.beat
-        try:
-            yield
-        finally:  # they hold each other
-            boundary.watchdog = None
-            if saver is not None:
-                saver.around = nullcontext
-            if assembled.source is not None:
-                assembled.source.on_dropped = None
-
-
-def _describe(engine: Engine, boundary: Boundary, backend: Backend, folder: RunFolder | None) -> str:
-    """Says where a run is, for an error; what an evaluation does it says itself."""
-    epoch, iteration = engine.state.epoch, engine.state.iteration
-    where = f"epoch {epoch}, after iteration {iteration}" if boundary.evaluates else f"{boundary.place(engine)}{batch_of(engine)}"
-    return f"While training: {where}; {surroundings(backend, folder)}."
-
-
-def _place(assembled: Assembled, boundary: Boundary) -> str:
-    """Says where a run is, for the watchdog, and which samples it waits for where that is known."""
-    engine, run, source = assembled.engine, assembled.run, assembled.source
-    place = boundary.place(engine)
-    if source is None or not run.one_pass or engine.last_event_name != Events.GET_BATCH_STARTED:
-        return place
-    samples = source.indices_at(engine.state.iteration - run.epoch_start)
-    return place if samples is None else f"{place} (samples {', '.join(map(str, samples))})"
-
-
-def _workers(assembled: Assembled) -> list[Any]:
-    return [worker for source in assembled.sources for worker in source.workers()]
 
 
 def _run(module: TrainModule, assembled: Assembled, settings: FitSettings, saver: Saver | None, past: Past | None) -> None:
@@ -250,38 +241,6 @@ def _run(module: TrainModule, assembled: Assembled, settings: FitSettings, saver
     elif saver is not None and not any(nn.parameter.is_lazy(each) for each in module.parameters()):
         saver.save(engine, None)
     engine.run(run.data, max_epochs=max_epochs, max_iters=max_iters, epoch_length=run.epoch_length)
-
-
-def _finish(folder: RunFolder, result: FitResult) -> FitResult:
-    """Waits for the last checkpoint and notes in the folder how the run ended."""
-    folder.wait()
-    last = folder.store.last()
-    if last is None and result.status != "interrupted":
-        raise CheckpointError(
-            f"The run is over, but {folder.store.folder} holds no checkpoint any more: somebody has removed them. The weights "
-            "are in the module alone; its export(path) writes them."
-        )
-    state = result.state
-    folder.write_status(
-        status=result.status, reason=result.reason, iteration=state.iteration, epoch=state.epoch, metrics=result.metrics
-    )
-    folder.draw()
-    return replace(result, best_checkpoint=folder.store.best(), last_checkpoint=last)
-
-
-def _leave(result: FitResult, signals: StopSignals, *, saved: bool) -> FitResult:
-    """Ends what a signal has asked to end: hands it on, and leaves with its exit code.
-
-    Raises:
-        Interrupted: holding the result; in an interactive session Ctrl-C returns it instead.
-    """
-    assert signals.asked is not None
-    if saved and signals.asked.name == "SIGUSR1" and result.status == "interrupted":  # else there is nothing left to do
-        requeue()
-    signals.chain()
-    if signals.asked.name == "SIGINT" and is_interactive():
-        return result
-    raise Interrupted(signals.asked, result)
 
 
 def nearer_limit(settings: FitSettings, length: int | None) -> tuple[int | None, int | None]:

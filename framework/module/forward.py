@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from framework.backends.tree import count_samples, map_tensors
+from framework.backends.base import Backend
+from framework.backends.tree import map_tensors
 from framework.engine.engine import Engine
 from framework.metrics.recorder import Recorder
 from framework.module.loss import refuse_non_finite, split_end, split_output, split_yielded
-from framework.steps.update import SummedLoss
+from framework.steps.update import SummedLoss, weighed
 from framework.steps.yielded_losses import Losses
 
 if TYPE_CHECKING:
@@ -82,15 +83,19 @@ class LossRecord:
         return next(((iteration, value, self._optimizers) for iteration, value in pairs if not isfinite(value)), None)
 
 
-def returned_loss(step: TrainingStep, recorder: Recorder, record: LossRecord) -> Callable[[Engine, Any], tuple[Any, Any]]:
+def returned_loss(
+    step: TrainingStep, recorder: Recorder, record: LossRecord, backend: Backend
+) -> Callable[[Engine, Any], tuple[Any, Any]]:
     """Returns the function that computes the loss of a batch and the output of its iteration, and records both."""
+    count = backend.count
 
     def forward(engine: Engine, batch: Any) -> tuple[Tensor | SummedLoss, Any]:
-        samples = count_samples(batch)
+        samples = count(batch)
         returned = step(batch, engine)
         if type(returned) is Tensor and returned.requires_grad and returned.dim() == 0:
             return returned, record.keep(returned, samples, engine)  # the usual case, each microsecond of which counts
         loss, rest = split_output(returned)
+        loss = _counted(loss, backend)
         value = record.keep(loss, samples, engine)
         for name, scalar in () if record.is_left_out(value) else rest.items():
             recorder.record(name, scalar)
@@ -100,7 +105,11 @@ def returned_loss(step: TrainingStep, recorder: Recorder, record: LossRecord) ->
 
 
 def yielded_losses(
-    step: TrainingStep, recorder: Recorder, optimizers: Collection[str], make_record: Callable[[str], LossRecord]
+    step: TrainingStep,
+    recorder: Recorder,
+    optimizers: Collection[str],
+    make_record: Callable[[str], LossRecord],
+    backend: Backend,
 ) -> Callable[[Engine, Any], Losses]:
     """Returns the generator function that passes on the losses of a batch as they are yielded, and records them.
 
@@ -109,11 +118,12 @@ def yielded_losses(
         recorder: takes what the step returns at its end.
         optimizers: the names that may be yielded.
         make_record: makes the record of the losses for an optimizer.
+        backend: tells what the batch at hand counts.
     """
     records: dict[tuple[str, ...], LossRecord] = {}
 
     def losses(engine: Engine, batch: Any) -> Losses:
-        samples, output, whole = count_samples(batch), {}, True
+        samples, output, whole = backend.count(batch), {}, True
         running = step(batch, engine)
         try:
             while True:
@@ -123,6 +133,7 @@ def yielded_losses(
                     rest = split_end(end.value)
                     break
                 names, loss = split_yielded(yielded, optimizers)
+                loss = _counted(loss, backend)
                 record = records.get(names) or records.setdefault(names, make_record("+".join(names)))
                 output[record.name] = value = record.keep(loss, samples, engine)
                 whole = whole and not record.is_left_out(value)
@@ -134,6 +145,11 @@ def yielded_losses(
         return {**output, **map_tensors(rest, Tensor.detach)}
 
     return losses
+
+
+def _counted(loss: Tensor | SummedLoss, backend: Backend) -> Tensor | SummedLoss:
+    """Returns a loss that is a sum without anything in it, where the batch only fills up; any other as it is."""
+    return weighed(loss, 0.0) if isinstance(loss, SummedLoss) and backend.weight == 0.0 else loss
 
 
 def guarded_forward(forward: Callable[[Engine, Any], tuple[Any, Any]], guard: NanGuard) -> Callable[[Engine, Any], tuple[Any, Any]]:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import Any, Never
 
-import torch
 from torch import nn
 
 from framework.backends.base import Backend
 from framework.backends.selector import select_backend, with_precision
 from framework.backends.tree import join_trees
+from framework.distributed.group import joined
 from framework.errors import ModuleError, StepError
 from framework.loggers.base import Logger
 from framework.module.checks.logger_list import check_loggers
@@ -23,6 +23,7 @@ from framework.module.evaluation import Evaluation
 from framework.module.loggers import Loggers, facts_of
 from framework.module.place import advised
 from framework.module.prediction import predict_batches
+from framework.module.ranks.evaluated import is_main, sharing
 from framework.module.resuming.chosen_weights import chosen_weights
 from framework.module.settings import whole
 from framework.tracebacks import folded
@@ -81,13 +82,17 @@ class Inference(Declared):
             check_loggers(loggers)
             batches = check_data(data, "data")
             backend = self._backend_for(accelerator, precision)
-            backend.place(self)
-            seed, settings = torch.initial_seed(), {"accelerator": accelerator, "precision": precision, "limit_batches": limit}
-            settings["weights"] = str(weights)
-            with advised(), chosen_weights(self, weights), Loggers(loggers) as told:
-                if loggers:
-                    told.begin(facts_of("evaluate", self, settings, seed))
-                results = Evaluation(self, backend, "test", seed=seed).run(batches, limit)
+            given = {"accelerator": accelerator, "precision": precision, "limit_batches": limit, "weights": str(weights)}
+            with (
+                joined(backend.device) as group,
+                sharing(self, backend, batches, group) as (own, seed),
+                advised(),
+                chosen_weights(self, weights),
+                Loggers(loggers if is_main(group) else ()) as told,
+            ):
+                if loggers and is_main(group):
+                    told.begin(facts_of("evaluate", self, given, seed))
+                results = Evaluation(self, backend, "test", seed=seed, group=group).run(own, limit)
                 told.row(results)
                 told.close("completed", "The evaluation is over.")
             return results

@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from framework.loggers.base import Logger, RunFacts
-from framework.loggers.jsonl import MetricsFile
 from framework.seeding import random_state, set_random_state
 
 if TYPE_CHECKING:
     from framework.module.declared import Declared
+    from framework.module.ranks.curves import AnyCurves
     from framework.module.resuming.past import Past
     from framework.module.settings import FitSettings
 
@@ -85,8 +85,8 @@ def _tell(logger: Logger, verb: str, error: Exception) -> None:
 
 
 def begin_fit(
-    loggers: Loggers, module: Declared, settings: FitSettings, seed: int, curves: MetricsFile | None, past: Past | None
-) -> Sequence[Loggers | MetricsFile]:
+    loggers: Loggers, module: Declared, settings: FitSettings, seed: int, curves: AnyCurves | None, past: Past | None
+) -> Sequence[Loggers | AnyCurves]:
     """Tells loggers that a `fit` begins or goes on; returns what takes its numbers, the file last: what it holds was told."""
     if settings.loggers:
         goes_on_from = None if past is None else past.iteration
@@ -99,7 +99,7 @@ def facts_of(
     module: Declared,
     settings: Mapping[str, Any],
     seed: int,
-    curves: MetricsFile | None = None,
+    curves: AnyCurves | None = None,
     goes_on_from: int | None = None,
 ) -> RunFacts:
     """Returns what loggers are told about a run, in plain values.

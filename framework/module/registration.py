@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from framework.distributed.group import Group
 from framework.engine.engine import Engine
 from framework.engine.events import Events
 from framework.handlers.progress import Progress
@@ -14,6 +15,7 @@ from framework.module.checks.drift import Drift
 from framework.module.checks.idle import Idle
 from framework.module.hooks import register_events_of, register_hooks
 from framework.module.pass_length import PassLength
+from framework.module.ranks.agreement import Agreement
 from framework.module.resuming.past import Past
 from framework.module.resuming.saver import WITH_BATCH, Saver
 from framework.module.run import Run
@@ -35,9 +37,12 @@ def register(
     boundary: Boundary,
     past: Past | None,
     length: Callable[[], int | None],
+    group: Group | None = None,
 ) -> None:
     """Registers every handler of a run. Their order here is the order in which they run. `length` is that of a pass, now."""
     add = engine.add_event_handler
+    if group is not None:
+        add(Events.ITERATION_STARTED, partial(_tell_iteration, group))
     if settings.max_epochs is None and settings.max_iters is None:
         add(Events.STARTED, run.go_on_without_limit)
     add(Events.EPOCH_STARTED, run.begin_epoch)
@@ -85,6 +90,8 @@ def register(
         register_hooks(engine, target)
     if lengths is not None:
         add(Events.EPOCH_STARTED, lengths.take)  # a hook may have changed the data
+    if group is not None:
+        add(Events.EPOCH_COMPLETED, Agreement(group, module).end_epoch)
     add(Events.ITERATION_COMPLETED(every=settings.log_every), run.read_values)  # with what the hooks have logged
     add(Events.EPOCH_COMPLETED | Events.COMPLETED, run.close_row)
     progress = Progress(run.recorder, history=run.history) if settings.progress else None
@@ -110,3 +117,7 @@ def register(
     add(Events.EPOCH_COMPLETED, boundary.at_epoch_end)
     if saver is not None:
         add(Events.INTERRUPT, saver.save_interrupted)
+
+
+def _tell_iteration(group: Group, engine: Engine) -> None:
+    group.iteration = engine.state.iteration

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from framework.engine.engine import Engine
 from framework.engine.events import Events
 from framework.engine.progress import pause_before
-from framework.loggers.jsonl import MetricsFile
 from framework.metrics.recorder import Point, Recorder
 from framework.module.adapter import Parts
 from framework.module.checks.data_end import no_batch, too_few
@@ -17,6 +16,7 @@ from framework.module.data_source import Limited, given_data, is_one_shot
 from framework.module.evaluation import Evaluation, EvaluationDropped
 from framework.module.loggers import Loggers
 from framework.module.loss import refuse_non_finite
+from framework.module.ranks.curves import AnyCurves
 from framework.module.result import FitResult
 from framework.module.schedules import Schedules
 from framework.module.settings import FitSettings
@@ -46,8 +46,8 @@ class Run:
     """
 
     parts: Parts
-    curves: MetricsFile | None = None
-    sinks: Sequence[MetricsFile | Loggers] = ()
+    curves: AnyCurves | None = None
+    sinks: Sequence[AnyCurves | Loggers] = ()
     stop: str | None = None
     dropped = False
     restarting = False

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from framework.backends.base import Backend
+from framework.distributed.strategy import Strategy
 from framework.engine.events import EventLike, EventsList
 from framework.errors import SettingError
 from framework.loggers.base import Logger
@@ -21,6 +22,8 @@ from framework.module.checks.logger_list import check_loggers
 DATA_ORDERS = ("batch", "sample", "loader")
 NAN = ("stop", "skip", "ignore")
 RESUME = ("auto", "never", "must")
+STRATEGIES = ("auto", "ddp", "fsdp")
+BATCH = ("rank", "global")
 _OF_BATCHES = "batches; a share of them is int(0.1 * len(loader))"
 _OF_EPOCHS = "epochs, or an event such as Events.ITERATION_COMPLETED(every=500)"
 _RESUME_MEANT: dict[str, str] = {
@@ -58,6 +61,10 @@ class FitSettings:
     log_every: int
     accelerator: str | Backend
     precision: str | None
+    strategy: str | Strategy
+    batch: str
+    sync_batchnorm: bool
+    checkpoint_activations: bool
     accumulate: int
     clip_norm: float | None
     clip_value: float | None
@@ -92,7 +99,7 @@ class FitSettings:
         self._take("seed", whole("seed", self.seed, least=0, most=2**63 - 1, optional=True))
         for name in ("clip_norm", "clip_value", "max_time_s", "save_every_s", "hang_timeout_s"):
             self._take(name, _positive(name, getattr(self, name)))
-        for name in ("deterministic", "debug", "dry_run", "progress", "async_save"):
+        for name in ("deterministic", "debug", "dry_run", "progress", "async_save", "sync_batchnorm", "checkpoint_activations"):
             _flag(name, getattr(self, name))
         if self.max_epochs is None and self.max_iters is None and self.max_time_s is None:
             raise SettingError("fit needs an end: give max_epochs, max_iters or max_time_s; the first reached ends the run.")
@@ -110,17 +117,15 @@ class FitSettings:
                 f"compile={self.compile!r}: compile should be True, False, or options of torch.compile such as {{'mode': "
                 f"'max-autotune'}}; got {type(self.compile).__name__}."
             )
-        if self.nan not in NAN:
-            raise SettingError(f"nan={self.nan!r} is unknown: it is one of {', '.join(map(repr, NAN))}.{_nearest(self.nan, NAN)}")
+        if not isinstance(self.strategy, Strategy):
+            _one_of("strategy", self.strategy, STRATEGIES, ", or a DDP(...) or FSDP(...) with settings")
+        _one_of("batch", self.batch, BATCH)
+        _one_of("nan", self.nan, NAN)
         if self.debug and self.nan == "ignore":
             raise SettingError(
                 "debug=True looks for what nan='ignore' trains on with. Give nan='stop' or nan='skip', or leave debug out."
             )
-        if self.data_order not in DATA_ORDERS:
-            raise SettingError(
-                f"data_order={self.data_order!r} is unknown: it is one of {', '.join(map(repr, DATA_ORDERS))}."
-                f"{_nearest(self.data_order, DATA_ORDERS)}"
-            )
+        _one_of("data_order", self.data_order, DATA_ORDERS)
         _check_run_settings(self)
         if isinstance(self.handlers, str) or not isinstance(self.handlers, Sequence):
             lone = any(name.startswith("on_") for name in dir(self.handlers))
@@ -168,6 +173,13 @@ def _number_in(value: Any) -> float | None:
     except ValueError:
         return None
     return number if isfinite(number) else None
+
+
+def _one_of(name: str, value: Any, allowed: Sequence[str], others: str = "") -> None:
+    if value not in allowed:
+        raise SettingError(
+            f"{name}={value!r} is unknown: it is one of {', '.join(map(repr, allowed))}{others}.{_nearest(value, allowed)}"
+        )
 
 
 def _nearest(value: Any, allowed: Iterable[str]) -> str:

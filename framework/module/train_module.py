@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any, ClassVar, Never
 
 from framework.backends.base import Backend
+from framework.distributed.strategy import Strategy
 from framework.engine.events import EventEnum, EventLike
 from framework.loggers.base import Logger
 from framework.module.checks.declarations import check_declarations
@@ -79,6 +80,10 @@ class TrainModule(Inference):
         log_every: int = 50,
         accelerator: str | Backend = "auto",
         precision: str | None = None,
+        strategy: str | Strategy = "auto",
+        batch: str = "rank",
+        sync_batchnorm: bool = False,
+        checkpoint_activations: bool = False,
         accumulate: int = 1,
         clip_norm: float | None = None,
         clip_value: float | None = None,
@@ -121,6 +126,13 @@ class TrainModule(Inference):
             log_every: iterations between two points of the curves. Values are read off the device together, then.
             accelerator: "auto", "cpu", "cuda", "cuda:1", "mps", "amp", "apex", "tpu", or a `Backend`.
             precision: "fp32", "bf16" or "fp16"; None for the accelerator's own.
+            strategy: how several processes, as torchrun starts them, train one model: "ddp": each has all of it; "fsdp": each has a
+                part; `DDP(...)` and `FSDP(...)` with settings; "auto": "ddp" where there are several processes.
+            batch: whose batches the data give: "rank": of each process; "global": of all together, so that the number of processes
+                changes nothing.
+            sync_batchnorm: batch normalisation over the batches of all processes.
+            checkpoint_activations: computes the activations of each block anew in the backward pass instead of keeping them; blocks
+                are those of `configure_sharding`.
             accumulate: batches whose gradients make one step. The last window of an epoch may be short; its real size counts.
             clip_norm: largest 2-norm of the gradients of a step together. `engine.state.grad_norms` has the norms before.
             clip_value: largest absolute value of each entry of a gradient.
@@ -178,6 +190,10 @@ class TrainModule(Inference):
                 log_every=log_every,
                 accelerator=accelerator,
                 precision=precision,
+                strategy=strategy,
+                batch=batch,
+                sync_batchnorm=sync_batchnorm,
+                checkpoint_activations=checkpoint_activations,
                 accumulate=accumulate,
                 clip_norm=clip_norm,
                 clip_value=clip_value,

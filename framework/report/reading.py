@@ -15,7 +15,7 @@ from framework.report.record import RunRecord, StoredCheckpoint
 from framework.report.settings import flat_settings, monitored
 
 _STEP_FOLDER = re.compile(r"step-([0-9]{8,})(?:\.([1-9][0-9]*))?")
-_LARGEST_MANIFEST = 1 << 20  # bytes
+_LARGEST_MANIFEST = 4 << 20  # bytes
 _STATUS = {"status": str, "reason": str, "metrics": dict}
 _NAMED = 5  # runs near a folder that is none
 _WRONG = (OSError, ValueError, TypeError, LookupError, RecursionError)

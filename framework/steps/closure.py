@@ -13,7 +13,7 @@ from framework.backends.base import Backend
 from framework.backends.clip import Clip
 from framework.steps.guarded_update import Guard, make_update
 from framework.steps.step import Step
-from framework.steps.update import SummedLoss
+from framework.steps.update import SummedLoss, weighed
 
 
 class ClosureStep(Step):
@@ -58,7 +58,7 @@ class ClosureStep(Step):
                 loss, output = self._forward(engine, batch)
                 outputs.append(output)
                 self._update.backward(loss, 1, observer)
-            return (loss.mean() if isinstance(loss, SummedLoss) else loss).detach()
+            return self._value(loss)
 
         report = self._backend.apply_closure(self._optimizer, closure, self._clip, observer)
         self.counter.note(self._name, report)
@@ -68,3 +68,14 @@ class ClosureStep(Step):
 
     def finish_window(self) -> None:
         """Does nothing: each step is a window of its own."""
+
+    def _value(self, loss: Tensor | SummedLoss) -> Tensor:
+        """Returns what the optimizer goes by: the mean over processes, without which each would take another step."""
+        average = self._backend.average
+        if average is None:
+            return (loss.mean() if isinstance(loss, SummedLoss) else loss).detach()
+        loss = weighed(loss, self._backend.weight)
+        if isinstance(loss, SummedLoss):
+            return SummedLoss(average(loss.total.detach()), average(loss.count)).mean()
+        mean: Tensor = average(loss.detach())
+        return mean

@@ -18,6 +18,9 @@ from framework.steps.update import SummedLoss, Update
 class Guard(Protocol):
     """Judges losses and gradients, and is told of each step that is made, and that is not to be. It may raise at each.
 
+    Processes that train together judge together: `refuse_elsewhere` tells a guard that takes its own "loss" or
+    "gradients" of another one that does not.
+
     Attributes:
         judges_gradients: ask about the gradients of each step; else a gradient scaler judges them.
         judges_each_backward: ask about them after each backward pass too.
@@ -28,6 +31,7 @@ class Guard(Protocol):
 
     def takes_loss(self, names: tuple[str, ...], loss: Tensor | SummedLoss) -> bool: ...
     def takes_gradients(self, names: tuple[str, ...], optimizers: Sequence[Optimizer]) -> bool: ...
+    def refuse_elsewhere(self, names: tuple[str, ...], what: str) -> None: ...
     def note_step(self, names: tuple[str, ...]) -> None: ...
     def note_left_out(self, names: tuple[str, ...]) -> None: ...
 
@@ -41,13 +45,15 @@ class GuardedUpdate:
     Args:
         update: gathers and steps.
         guard: is asked.
+        average: gives the mean of a number over processes, which take a loss together or not at all; None for one process.
     """
 
-    def __init__(self, update: Update, guard: Guard) -> None:
+    def __init__(self, update: Update, guard: Guard, average: Callable[[float], float] | None = None) -> None:
         self.names = update.names
         self.optimizers = update.optimizers
         self._update = update
         self._guard = guard
+        self._average = average
         self._spoiled = False
 
     @property
@@ -68,14 +74,15 @@ class GuardedUpdate:
         parameters: list[nn.Parameter] | None = None,
     ) -> bool:
         """Adds the gradients of one micro-batch, unless the window is spoiled; returns whether it did. See `Update.backward`."""
-        takes = self._guard.takes_loss(self.names, loss)
+        takes = self._agreed(self._guard.takes_loss(self.names, loss), "loss")
         if self._spoiled:
             return False
         if not takes:
             self._spoil()
             return False
         self._update.backward(loss, size, observer, parameters)
-        if self._guard.judges_gradients and self._guard.judges_each_backward and not self._takes_gradients():
+        judges = self._guard.judges_gradients and self._guard.judges_each_backward
+        if judges and not self._agreed(self._takes_gradients(), "gradients"):
             self._spoil()
         return True
 
@@ -96,6 +103,15 @@ class GuardedUpdate:
     def _takes_gradients(self) -> bool:
         return self._guard.takes_gradients(self.names, self.optimizers)
 
+    def _agreed(self, takes: bool, what: str) -> bool:
+        """Returns whether all processes take their loss or gradients. Reduced gradients need it not: they are the same on all."""
+        if self._average is None:
+            return takes
+        all_take = self._average(float(takes)) == 1.0
+        if takes and not all_take:
+            self._guard.refuse_elsewhere(self.names, what)
+        return all_take
+
     def _spoil(self) -> None:
         self._spoiled = True
         self._guard.note_left_out(self.names)
@@ -109,7 +125,7 @@ def make_update(
 ) -> AnyUpdate:
     """Returns an `Update`, guarded where there is a guard."""
     update = Update(backend, optimizers, clip, counter)
-    return update if guard is None else GuardedUpdate(update, guard)
+    return update if guard is None else GuardedUpdate(update, guard, backend.average)
 
 
 class _Refused(Exception):  # noqa: N818  # it is no error

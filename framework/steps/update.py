@@ -44,6 +44,13 @@ class SummedLoss:
         return self.total / _unit_of(self.count)
 
 
+def weighed(loss: Tensor | SummedLoss, weight: float) -> Tensor | SummedLoss:
+    """Returns a loss as it counts in the mean over processes. A sum is weighed by its count; it counts unless `weight` is 0."""
+    if not isinstance(loss, SummedLoss):
+        return loss * weight
+    return SummedLoss(loss.total * 0.0, loss.count * 0.0) if weight == 0.0 else loss
+
+
 class Update:
     """Gathers the gradients of a window and steps one group of optimizers with them.
 
@@ -128,12 +135,15 @@ class Update:
         self._whole = False
 
     def _share(self, loss: Tensor | SummedLoss, size: int) -> Tensor:
+        weight = self._backend.weight
+        if weight != 1.0:
+            loss = weighed(loss, weight)
         if size == 1 and not isinstance(loss, SummedLoss):
             self._unit, self._size = 1, 1
             return loss  # the usual case
         summed = isinstance(loss, SummedLoss)
         if self._unit is None:
-            self._unit, self._size, self._summed = _unit_of(loss.count) if isinstance(loss, SummedLoss) else 1, size, summed
+            self._unit, self._size, self._summed = self._first_unit(loss, size) if isinstance(loss, SummedLoss) else 1, size, summed
             self._gathered = False
         elif summed != self._summed:
             raise StepError(
@@ -144,11 +154,19 @@ class Update:
             self._refuse_cleared()
         if isinstance(loss, SummedLoss):
             self._held = self._held + loss.count
-            if size == 1 and not isinstance(loss.count, Tensor) and loss.count == 0:
-                raise StepError(_NOTHING)
             return loss.total / (self._unit * size)
         self._held += 1
         return loss if size == 1 else loss / size
+
+    def _first_unit(self, loss: SummedLoss, size: int) -> float | Tensor:
+        """Returns what the first micro-batch of a window counts, the mean over processes: all divide by the same."""
+        count = self._over_processes(loss.count)
+        if size == 1 and not isinstance(count, Tensor) and count == 0:
+            raise StepError(_NOTHING)
+        return _unit_of(count)
+
+    def _over_processes(self, count: float | Tensor) -> float | Tensor:
+        return count if self._backend.average is None else self._backend.average(count)
 
     def _refuse_cleared(self) -> None:
         """Refuses to go on with a window whose gradients somebody else has cleared: those of its last micro-batch would be left."""
@@ -168,11 +186,12 @@ class Update:
         if self._unit is None:
             return
         expected = self._unit * self._size
-        if not isinstance(expected, Tensor) and not isinstance(self._held, Tensor) and expected == self._held:
+        held = self._over_processes(self._held) if self._summed else self._held
+        if not isinstance(expected, Tensor) and not isinstance(held, Tensor) and expected == held:
             return
-        if not isinstance(self._held, Tensor) and self._held == 0:
+        if not isinstance(held, Tensor) and held == 0:
             raise StepError(_NOTHING)
-        factor = expected / _unit_of(self._held)
+        factor = expected / _unit_of(held)
         for parameter in parameters_of(self.optimizers):
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)

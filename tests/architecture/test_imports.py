@@ -19,6 +19,7 @@ DOWN = {
     "steps": {"backends", "errors"},
     "metrics": {"errors"},
     "checkpoint": {"errors"},
+    "distributed": {"backends", "errors"},
     "loggers": {"errors"},
     "handlers": {"engine", "metrics", "errors"},
     "report": {"loggers", "errors"},
@@ -27,6 +28,7 @@ DOWN = {
         "handlers",
         "loggers",
         "checkpoint",
+        "distributed",
         "metrics",
         "steps",
         "backends",
@@ -36,8 +38,8 @@ DOWN = {
         "tracebacks",
         "errors",
     },
-    "config": {"module", "handlers", "loggers", "backends", "engine", "seeding", "errors"},
-    "cli": {"config", "report", "module", "loggers", "checkpoint", "backends", "seeding", "tracebacks", "errors"},
+    "config": {"module", "handlers", "loggers", "distributed", "backends", "engine", "seeding", "errors"},
+    "cli": {"config", "report", "module", "loggers", "checkpoint", "distributed", "backends", "seeding", "tracebacks", "errors"},
     "__main__": {"cli"},
 }
 STANDS_ON = {  # the engine's core knows neither

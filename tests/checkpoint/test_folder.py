@@ -13,8 +13,9 @@ from torch import nn
 import framework.checkpoint.files as files
 from framework import CheckpointError
 from framework.checkpoint import folder as folder_module
-from framework.checkpoint.folder import open_checkpoint, prepare_save, read_manifest, write_checkpoint
+from framework.checkpoint.folder import open_checkpoint, read_manifest, write_checkpoint
 from framework.checkpoint.manifest import DamagedError
+from framework.checkpoint.prepared import prepare_save
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support", "ignore:Generating overly large repr")
 
@@ -97,18 +98,6 @@ def test_a_step_saved_again_gets_a_number_above_all(tmp_path):
     assert save(tmp_path, 123456789).name == "step-123456789"
 
 
-@pytest.mark.parametrize("step", [-1, 1.0, True, None, "1"])
-def test_a_step_is_a_number(step):
-    with pytest.raises(CheckpointError, match="A checkpoint is of a step, an integer from 0; got "):
-        prepare_save(step, {})
-
-
-@pytest.mark.parametrize("name", ["Model", "a-b", "", "../x", "manifest", "a.json", 3])
-def test_names_of_parts(name):
-    with pytest.raises(CheckpointError, match=r"cannot be the name of a part\. Use a-z and _, and not 'manifest'"):
-        prepare_save(1, {name: 1})
-
-
 @pytest.mark.fault(34)
 def test_a_state_that_cannot_be_stored_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(
@@ -120,20 +109,6 @@ def test_a_state_that_cannot_be_stored_is_refused_before_anything_is_written(tmp
     with pytest.raises(CheckpointError, match=r"facts hold tensors \(loss\). Store them in a part, or numbers in their place."):
         save(tmp_path, facts={"loss": torch.ones(1)})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_structure_has_a_limit(monkeypatch):
-    monkeypatch.setattr(folder_module, "LARGEST_JSON", 100)
-    with pytest.raises(
-        CheckpointError, match=r"The part 'run' has 202 bytes beside its tensors; 100 are allowed. Store lists as tensors."
-    ):
-        prepare_save(1, {"run": "x" * 200})
-
-
-def test_facts_have_a_limit(monkeypatch):
-    monkeypatch.setattr(folder_module, "LARGEST_FACTS", 500)
-    with pytest.raises(CheckpointError, match=r"^facts have \d+ bytes; 500 are allowed\. Store them in a part\."):
-        prepare_save(1, {}, facts="x" * 500)
 
 
 def test_facts_of_the_largest_size_are_read_again(tmp_path):

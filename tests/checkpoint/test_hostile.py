@@ -13,8 +13,9 @@ from forging import forge, manifest_of
 from states import a_state
 
 from framework.checkpoint import folder as folder_module, manifest as manifest_module
-from framework.checkpoint.folder import open_checkpoint, prepare_save, write_checkpoint
+from framework.checkpoint.folder import open_checkpoint, write_checkpoint
 from framework.checkpoint.manifest import DamagedError, seal
+from framework.checkpoint.prepared import prepare_save
 
 pytestmark = pytest.mark.fault(32)
 

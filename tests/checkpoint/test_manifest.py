@@ -9,6 +9,7 @@ from forging import manifest_of
 
 import framework
 from framework import CheckpointError
+from framework.checkpoint import manifest
 from framework.checkpoint.manifest import DamagedError, describe, order_of, parse, seal
 from framework.checkpoint.writer import Entry
 
@@ -21,6 +22,19 @@ def test_what_is_described_is_parsed():
     assert (found.step, found.best, found.facts, found.files) == (1, True, {"epoch": (1, 2)}, FILES)
     versions = {"framework": framework.__version__, "torch": torch.__version__}
     assert found.versions == {**versions, "safetensors": safetensors.__version__, "python": platform.python_version()}
+
+
+def test_shards_make_it_another_format_which_older_frameworks_refuse():
+    files = {**FILES, "shard-00002-model-00001-of-00001.safetensors": Entry(4, "ef")}
+    data = describe(1, files, best=False, facts=None, sharded=["model"])
+    assert (json.loads(data)["format"], json.loads(describe(1, FILES, best=False, facts=None))["format"]) == (2, 1)
+    assert (parse(data, FOLDER).sharded, parse(data, FOLDER).files) == (("model",), files)
+
+
+def test_a_manifest_has_a_limit(monkeypatch):
+    monkeypatch.setattr(manifest, "LARGEST", 100)
+    with pytest.raises(CheckpointError, match=r"^The manifest of 2 files has \d+ bytes; 100 are allowed\. Use fewer processes\.$"):
+        describe(1, FILES, best=False, facts=None)
 
 
 @pytest.mark.fault(4)
@@ -58,11 +72,11 @@ def test_a_manifest_that_was_edited_is_damaged():
 
 
 @pytest.mark.fault(36)
-@pytest.mark.parametrize(("number", "advice"), [(2, "a newer"), (0, "the older"), (None, "the older")])
+@pytest.mark.parametrize(("number", "advice"), [(3, "a newer"), (0, "the older"), (None, "the older")])
 def test_other_formats_are_named_with_ours(number, advice):
     words = (
         rf"step-00000001 is a checkpoint of format {number}, written by framework 9.9. This framework, {framework.__version__}, "
-        f"reads format 1. Use {advice} framework for it."
+        f"reads formats 1 and 2. Use {advice} framework for it."
     )
     with pytest.raises(CheckpointError, match=words) as refused:
         parse(seal(manifest_of({}, format=number)), FOLDER)

@@ -194,8 +194,8 @@ def test_what_is_newer_than_what_is_written_stays(store):
 @pytest.mark.fault(36)
 def test_one_of_another_format_is_not_passed_over(store):
     saved(store, 1)
-    forge(store.folder / "step-00000002", {}, step=2, format=2)
-    with pytest.raises(CheckpointError, match=r"step-00000002 is a checkpoint of format 2, .* reads format 1"):
+    forge(store.folder / "step-00000002", {}, step=2, format=3)
+    with pytest.raises(CheckpointError, match=r"step-00000002 is a checkpoint of format 3, .* reads formats 1 and 2"):
         store.newest()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from framework import AMP, EMA, CSVLogger, Events
+from framework import AMP, DDP, EMA, FSDP, CSVLogger, Events
 from framework.config.fit_settings import DEFAULTS
 from framework.module.checks.unknown_settings import SETTINGS
 
@@ -93,6 +93,13 @@ def test_no_handlers_are_an_empty_list(read):
             "accelerator: {class_path: EMA}",
             "fit.accelerator.class_path names EMA, which is no Backend. Inherit from framework.Backend.",
         ),
+        (
+            "strategy: {class_path: EMA}",
+            "fit.strategy.class_path names EMA, which is no Strategy. Inherit from framework.Strategy.",
+        ),
+        ("strategy: {bucket_mib: 5}", "fit.strategy should be a name such as ddp, or a mapping of class_path and init_args."),
+        ("strategy: dpp", "fit.strategy='dpp' is unknown: it is one of 'auto', 'ddp', 'fsdp', or a DDP(...) or FSDP(...)"),
+        ("strategy: {class_path: DDP, init_args: {bucket_mib: -1}}", "DDP: DDP(bucket_mib=-1.0): it is a number of MiB above 0"),
         ("accelerator: {device: cpu}", "fit.accelerator should be a name such as cpu, or a mapping of class_path and init_args."),
         ("handlers: [EMMA]", "fit.handlers[0] names EMMA, which is no public name of framework. Did you mean EMA?"),
         ("handlers: [module.Countin]", "fit.handlers[0] names module.Countin, but module has no Countin. Did you mean Counting?"),
@@ -142,3 +149,12 @@ def test_errors_of_a_users_handler_come_as_they_are(read, project):
         read(with_fit("handlers: [handlers.Mine]"))
     assert type(caught.value).__name__ == "SettingError"
     assert caught.value.__notes__[0].endswith("a.yaml, line 5 asks for handlers.Mine.")
+
+
+def test_a_strategy_is_a_name_or_a_class_with_settings(read):
+    assert read(with_fit("strategy: fsdp", "batch: global")).fit["strategy"] == "fsdp"
+    given = "strategy: {class_path: DDP, init_args: {find_unused_parameters: true, bucket_mib: 50}}"
+    configuration = read(with_fit(given))
+    assert configuration.fit["strategy"] == DDP(find_unused_parameters=True, bucket_mib=50)
+    assert "class_path: DDP" in configuration.text()
+    assert read(with_fit("strategy: {class_path: FSDP, init_args: {offload: true}}")).fit["strategy"] == FSDP(offload=True)

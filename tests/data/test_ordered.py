@@ -4,7 +4,7 @@ import pytest
 from augmented import Augmented, Stream
 from torch.utils.data import DataLoader
 
-from framework.data import ordered
+from framework.data import Shares, ordered
 from framework.data.in_sequence import InSequence
 from framework.data.map_style import MapStyle
 from framework.data.read_forward import ReadForward
@@ -80,3 +80,22 @@ def test_a_seed_a_sample_needs_indices(data):
 def test_what_cannot_be_iterated_over_is_refused():
     with pytest.raises(DataError, match=r"data should be an iterable of batches such as a DataLoader, got 5 \(int\)"):
         ordered(5, 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ([1], "this list"),
+        (DataLoader(Stream()), "this DataLoader"),
+        (Saves(Augmented()), "this Saves"),
+        (iter([1]), "this list_iterator"),
+    ],
+)
+def test_batches_without_indices_are_not_split(data, said):
+    with pytest.raises(SettingError, match=f'batch="global" .* by its indices, which {said} does not have'):
+        ordered(data, 0, shares=Shares(0, 2, whole=True))
+
+
+def test_data_that_saves_itself_is_split_by_itself():
+    data = ordered(Saves(Augmented(4)), 0, shares=Shares(1, 2))
+    assert [(len(batch), data.share) for batch in data] == [(1, 1.0)] * 4

@@ -7,7 +7,7 @@ import torch
 from augmented import Augmented, Stream, equal, same, scramble, states
 from torch.utils.data import DataLoader
 
-from framework.data import ordered
+from framework.data import Shares, ordered
 from framework.errors import ResumeError
 from framework.seeding import set_random_state
 
@@ -168,3 +168,109 @@ def test_the_workers_of_an_iterable_dataset_are_watched_and_the_users_loader_has
     data.close()
     assert data.workers() == []
     assert not worker.is_alive()
+
+
+def of_ranks(make, world_size, saved=None):
+    """Returns the data of each rank, and by rank the batches of a pass with what they count and the positions after them.
+
+    The global streams of the ranks differ, as those of two processes do.
+    """
+    ranks, found = [], []
+    for rank in range(world_size):
+        data = ordered(make(), seed=1, shares=Shares(rank, world_size))
+        if saved is not None:
+            data.load_position(saved)
+        scramble()
+        before = states()
+        found.append([(batch, data.share, data.position()) for batch in data])
+        assert same(before, states())
+        data.close()
+        ranks.append(data)
+    return ranks, found
+
+
+def taken(found):
+    """Returns by step the batches that count, in the order of ranks."""
+    return [[torch.as_tensor(batch).tolist() for batch, share, _ in parts if share] for parts in zip(*found, strict=True)]
+
+
+ITERABLES = {
+    "drawn from the streams": lambda: Shuffles(7),
+    "a loader": lambda: DataLoader(Stream(14), batch_size=2),
+    "with workers": lambda: DataLoader(Stream(7), batch_size=2, num_workers=2),  # each reads all
+    "a loader of its own": lambda: Own(Augmented(14), batch_size=2, shuffle=True),
+}
+
+
+@pytest.mark.parametrize("name", ITERABLES)
+def test_several_processes_read_the_same_and_keep_some(name):
+    make = ITERABLES[name]
+    (one,), pairs, threes = (of_ranks(make, world_size)[1] for world_size in (1, 2, 3))
+    batches = [torch.as_tensor(batch).tolist() for batch, *_ in one]
+    assert len(batches) in (7, 8)
+    for world_size, found in ((2, pairs), (3, threes)):
+        assert taken(found) == [batches[first : first + world_size] for first in range(0, len(batches), world_size)]
+        assert all(position == found[0][step][2] for rank in found for step, (*_, position) in enumerate(rank))
+        assert found[0][-1][2]["batches"] == len(batches)
+        assert sum(rank[-1][1] for rank in found) == world_size
+
+
+def test_another_pass_draws_other_batches():
+    data = ordered(Shuffles(), seed=1, shares=Shares(0, 2))
+    assert list(data) != list(data)
+
+
+@pytest.mark.parametrize(("saved_by", "steps", "goes_on"), [(2, 2, 2), (4, 1, 2), (2, 1, 1), (1, 2, 2), (2, 4, 3)])
+@pytest.mark.parametrize("name", ["drawn from the streams", "a loader of its own"])
+def test_another_number_of_processes_goes_on(name, saved_by, steps, goes_on):
+    make = ITERABLES[name]
+    _, found = of_ranks(make, saved_by)
+    saved = found[0][steps - 1][2]
+    assert saved["batches"] == min(saved_by * steps, 7)
+    with pytest.warns(UserWarning, match=f"{saved['batches']} batches are read and dropped"):
+        _, rest = of_ranks(make, goes_on, saved)
+    whole = [batch for step in taken(found) for batch in step]
+    assert [batch for step in taken(rest) for batch in step] == whole[saved["batches"] :]
+    assert [position["batches"] for *_, position in rest[0]][-1:] == [7][: len(rest[0])]
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_one_process_and_several_go_on_with_the_order_of_each_other(world_size):
+    make = ITERABLES["a loader of its own"]
+    _, found = of_ranks(make, 2)
+    one = ordered(make(), seed=1)
+    one.load_position(found[0][0][2])
+    with pytest.warns(UserWarning, match="2 batches are read and dropped"):
+        assert [batch.tolist() for batch in one] == [batch for step in taken(found)[1:] for batch in step]
+    assert len(list(one)) == 7  # the next pass draws from the global streams again
+    assert one.position()["random"] is None
+
+    data = ordered(make(), seed=1)
+    reading = iter(data)
+    first = [next(reading)[:, 0].tolist() for _ in range(2)]
+    saved = data.position()
+    with pytest.warns(UserWarning, match="2 batches are read and dropped"):
+        _, rest = of_ranks(make, world_size, saved)
+    indices = [[row[0] for row in batch] for step in taken(rest) for batch in step]
+    assert indices == [batch[:, 0].tolist() for batch in reading]
+    assert sorted(index for batch in (*first, *indices) for index in batch) == list(range(14))
+
+
+def test_a_position_where_no_step_begins_is_refused():
+    saved = {"epoch": 0, "batches": 3, "random": None, "generator": None}
+    data = ordered(Shuffles(7), seed=1, shares=Shares(0, 2))
+    data.load_position(saved)
+    with (
+        pytest.warns(UserWarning, match="3 batches are read"),
+        pytest.raises(ResumeError, match="saved after 3 batches of the pass, where no step of 2 processes begins"),
+    ):
+        iter(data)
+
+
+def test_what_several_processes_know_of_it():
+    data = ordered(Shuffles(7), seed=1, shares=Shares(0, 3))
+    assert len(data) == 3
+    assert data.describe() == "3 processes each read all batches, and keep one in 3"
+    assert data.traits() == {}
+    assert ordered(Shuffles(7), seed=1).describe() is None
+    assert ordered(DataLoader(Stream(), batch_size=4), seed=1, shares=Shares(0, 3)).traits()["batch size"] == 12

@@ -18,6 +18,7 @@ START = "getting-started.md"
 OWN_TESTS = {  # pages of which a test of their own runs the blocks of these languages
     "command-line.md": ("tests/cli/test_command_line_page.py", {"bash"}),
     "configuration.md": ("tests/config/test_configuration_page.py", {"bash", "yaml"}),
+    "distributed.md": ("tests/docs/test_distributed_page.py", {"bash", "yaml"}),
     "loop.md": ("tests/flows/test_loop_page.py", {"python"}),
     "migration.md": ("tests/flows/test_migration_page.py", {"python"}),
     "mistakes.md": ("tests/flows/test_mistakes_page.py", {"python"}),

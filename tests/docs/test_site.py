@@ -11,7 +11,12 @@ from page_blocks import DOCS, ROOT
 import framework
 
 NAMED_AS_THEIR_FILE = {"framework.main": "framework.cli.main.main", "framework.data.ordered": "framework.data.ordered.ordered"}
-PUBLIC = [*(f"framework.{name}" for name in framework.__all__), "framework.data.order", "framework.data.ordered"]
+PUBLIC = [
+    *(f"framework.{name}" for name in framework.__all__),
+    "framework.data.Shares",
+    "framework.data.order",
+    "framework.data.ordered",
+]
 API = [NAMED_AS_THEIR_FILE.get(name, name) for name in PUBLIC]
 
 

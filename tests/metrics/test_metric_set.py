@@ -159,3 +159,13 @@ def test_its_names_are_what_it_holds():
 def test_a_pair_by_name_says_which():
     with pytest.raises(StepError, match="got tuple of length 3 under 'sum'"):
         MetricSet({"sum": Sum()}).update((1, 2, 3), "sum")
+
+
+def test_nothing_is_fed_where_another_process_has_the_batch():
+    metrics = MetricSet({"a": Sum()})
+    metrics.update((2, 3))
+    with metrics.unfed():
+        metrics.update((5, 1))
+        with pytest.raises(StepError, match="should return"):
+            metrics.update(5)
+    assert metrics.compute() == {"a": 6.0}

@@ -212,3 +212,15 @@ def test_a_complex_number_is_not_recorded():
     recorder.log("x", torch.tensor(1j))
     with pytest.raises(StepError, match=r"train/x is complex, and only real numbers are recorded. Log its .real"):
         recorder.flush(1, 1)
+
+
+def test_a_batch_that_another_process_has_gives_names_and_no_weight():
+    recorder = Recorder("train", reads_cost_nothing=True)
+    share = 1.0
+    recorder.share = lambda: share
+    recorder.log("x", 1.0, n=2)
+    share = 0.0
+    recorder.log("x", 5.0, n=2)
+    recorder.log("y", 5.0)
+    assert recorder.flush(1, 1) == {"train/x": 1.0}
+    assert recorder.means() == {"train/x": 1.0}

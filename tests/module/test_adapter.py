@@ -4,7 +4,7 @@ import weakref
 import pytest
 import torch
 
-from framework import NonFiniteError, Plain, Recorder, StepError
+from framework import NonFiniteError, Plain, Recorder, StepError, TrainModule
 from framework.module.adapter import make_trainer
 from framework.module.settings import FitSettings
 
@@ -20,28 +20,7 @@ def trainer(line):
     """Makes the training engine of a step: (engine, module, recorder)."""
 
     def make(training_step=None, backend=None, **settings):
-        names = FitSettings.__dataclass_fields__
-        given = dict.fromkeys(names) | {
-            "max_epochs": 1,
-            "validate_every": 1,
-            "log_every": 50,
-            "accumulate": 1,
-            "compile": False,
-            "nan": "stop",
-            "debug": False,
-            "dry_run": False,
-            "handlers": (),
-            "loggers": (),
-            "data_order": "batch",
-            "deterministic": False,
-            "progress": False,
-            "resume": "auto",
-            "allow_changes": (),
-            "save_every": 1,
-            "async_save": False,
-            "keep": 2,
-            **settings,
-        }
+        given = {**TrainModule.fit.__kwdefaults__, "max_epochs": 1, "progress": False, **settings}
         module = type("Module", (line,), {"training_step": training_step or line.training_step})()
         recorder = Recorder("train")
         module._recorder = recorder

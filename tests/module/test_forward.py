@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from framework import Engine, NonFiniteError, Recorder, StepError
+from framework import Engine, NonFiniteError, Plain, Recorder, StepError
 from framework.module.forward import LossRecord, returned_loss, yielded_losses
 from framework.steps.update import SummedLoss
 
 BATCH = torch.ones(4, 2)
+CPU = Plain(torch.device("cpu"))
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def loss_of(value):
 
 
 def test_a_loss_is_recorded_with_the_samples_of_its_batch(engine, recorder):
-    forward = returned_loss(lambda batch, engine: loss_of(8.0 / len(batch)), recorder, record_of(recorder))
+    forward = returned_loss(lambda batch, engine: loss_of(8.0 / len(batch)), recorder, record_of(recorder), CPU)
     loss, output = forward(engine, BATCH)
     assert loss.requires_grad
     assert output.item() == 2.0
@@ -47,7 +48,7 @@ def test_a_sum_is_recorded_as_its_mean_with_its_count_as_weight(engine, recorder
         total, n = next(sums)
         return {"loss": loss_of(total), "n": n}
 
-    forward = returned_loss(step, recorder, record_of(recorder))
+    forward = returned_loss(step, recorder, record_of(recorder), CPU)
     for mean in (3.0, 1.0, 0.0):
         loss, output = forward(engine, BATCH)
         assert isinstance(loss, SummedLoss)
@@ -90,7 +91,7 @@ def test_a_computation_again_records_nothing(engine, recorder):
         recorder.log("logged", 1.0)
         return {"loss": loss_of(float("nan")), "other": 2.0}
 
-    forward = returned_loss(step, recorder, record_of(recorder))
+    forward = returned_loss(step, recorder, record_of(recorder), CPU)
     with recorder.pause():
         loss, _ = forward(engine, BATCH)
     assert loss.isnan()
@@ -99,7 +100,7 @@ def test_a_computation_again_records_nothing(engine, recorder):
 
 
 def test_recording_goes_on_after_a_computation_again_has_failed(engine, recorder):
-    forward = returned_loss(lambda batch, engine: None, recorder, record_of(recorder))
+    forward = returned_loss(lambda batch, engine: None, recorder, record_of(recorder), CPU)
     with pytest.raises(StepError, match="got None"), recorder.pause():
         forward(engine, BATCH)
     assert not recorder.paused
@@ -113,7 +114,7 @@ def test_yielded_losses_are_recorded_one_by_one(engine, recorder):
         yield ("d", "g"), loss_of(2.0)
         return {"other": loss_of(3.0)}
 
-    losses = yielded_losses(step, recorder, ["d", "g"], lambda names: record_of(recorder, names))(engine, BATCH)
+    losses = yielded_losses(step, recorder, ["d", "g"], lambda names: record_of(recorder, names), CPU)(engine, BATCH)
     assert [names for names, _ in (next(losses), next(losses))] == [("d",), ("d", "g")]
     with pytest.raises(StopIteration) as end:
         next(losses)
@@ -137,7 +138,7 @@ def test_the_users_generator_is_closed_with_ours(engine, recorder):
         finally:
             ended.append(True)
 
-    losses = yielded_losses(step, recorder, ["d"], lambda names: record_of(recorder, names))(engine, BATCH)
+    losses = yielded_losses(step, recorder, ["d"], lambda names: record_of(recorder, names), CPU)(engine, BATCH)
     next(losses)
     losses.close()
     assert ended == [True]
@@ -148,7 +149,7 @@ def test_a_name_may_not_be_both_a_loss_and_something_else(engine, recorder):
         yield "d", loss_of(1.0)
         return {"loss/d": 100.0}
 
-    losses = yielded_losses(step, recorder, ["d"], lambda names: record_of(recorder, names))(engine, BATCH)
+    losses = yielded_losses(step, recorder, ["d"], lambda names: record_of(recorder, names), CPU)(engine, BATCH)
     next(losses)
     with pytest.raises(StepError, match="train/loss/d is recorded twice: as its loss and by what the step returns"):
         next(losses)

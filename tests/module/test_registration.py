@@ -18,9 +18,9 @@ def seen(monkeypatch):
     notes = []
     write = CheckpointStore.write
 
-    def noted(self, save):
+    def noted(self, save, group=None):
         notes.append("checkpoint")
-        return write(self, save)
+        return write(self, save, group)
 
     monkeypatch.setattr(CheckpointStore, "write", noted)
     return notes

@@ -1,10 +1,11 @@
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 
-from framework import Events, SettingError
+from framework import DDP, Events, SettingError
 from framework.module.settings import FitSettings, whole
 
 DEFAULTS = {
@@ -18,6 +19,10 @@ DEFAULTS = {
     "log_every": 50,
     "accelerator": "auto",
     "precision": None,
+    "strategy": "auto",
+    "batch": "rank",
+    "sync_batchnorm": False,
+    "checkpoint_activations": False,
     "accumulate": 1,
     "clip_norm": None,
     "clip_value": None,
@@ -262,3 +267,16 @@ def test_compile_is_a_flag_or_options(value):
 def test_what_compile_means():
     options = [FitSettings(**{**DEFAULTS, "compile": value}).compile_options for value in (False, True, {"backend": "aot_eager"})]
     assert options == [None, {}, {"backend": "aot_eager"}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"strategy": "dpp"}, r"strategy='dpp' is unknown: it is one of 'auto', 'ddp', 'fsdp', or a DDP\(...\) or FSDP\(...\)"),
+        ({"strategy": DDP}, "strategy=<class 'framework.distributed.ddp.DDP'> is unknown"),
+        ({"batch": "all"}, "batch='all' is unknown: it is one of 'rank', 'global'"),
+        ({"sync_batchnorm": 1}, "sync_batchnorm=1: sync_batchnorm should be True or False, got int"),
+    ],
+)
+def test_how_several_processes_train(settings, told):
+    assert re.match(told, refusal(**settings))

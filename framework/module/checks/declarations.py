@@ -21,6 +21,7 @@ _FORMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "configure_optimizers": ((),),
     "configure_schedulers": (("optimizers",), ("optimizers", "total_steps")),
     "configure_metrics": ((),),
+    "configure_sharding": ((),),
 }
 """The arguments that a declaration may take after self."""
 

@@ -8,7 +8,7 @@ _ACCUMULATE = "Use accumulate."
 _CLIP = "Use clip_norm, or clip_value for each entry of a gradient."
 _VALIDATE = "Use validate_every: epochs, or an event such as Events.ITERATION_COMPLETED(every=500)."
 _SAVE = "Use save_every: epochs, or an event such as Events.ITERATION_COMPLETED(every=500)."
-_DEVICES = "A run uses one device: accelerator='cuda:1' picks it."
+_DEVICES = "Each process uses one device: torchrun --nproc-per-node 4 train.py trains on four, accelerator='cuda:1' picks one."
 _LOADER = "It belongs to the DataLoader, which fit takes as train_data and val_data."
 _OPTIMIZER = "It belongs to the optimizer, which configure_optimizers returns."
 _SCHEDULER = "It belongs to the schedulers, which configure_schedulers returns."
@@ -65,8 +65,6 @@ FOREIGN_SETTINGS: dict[str, str] = {
     "reload_dataloaders_every_n_epochs": "Give train_data as a function that makes the batches; it is called for each epoch.",
     "replace_sampler_ddp": "Use data_order='loader' to leave the loader as it is.",
     "resume_from_checkpoint": _RESUME,
-    "strategy": _DEVICES,
-    "sync_batchnorm": _DEVICES,
     "tpu_cores": "Use accelerator='tpu'.",
     "track_grad_norm": "Use handlers=[Norms()].",
     "train_dataloader": _TRAIN_DATA,

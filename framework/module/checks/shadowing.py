@@ -19,7 +19,7 @@ VERBS = frozenset(
 DECLARATIONS = frozenset(
     {
         *("training_step", "evaluation_step", "prediction_step"),
-        *("configure_optimizers", "configure_schedulers", "configure_metrics"),
+        *("configure_optimizers", "configure_schedulers", "configure_metrics", "configure_sharding"),
     }
 )
 """What a class defines, as methods."""

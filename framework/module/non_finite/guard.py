@@ -110,6 +110,15 @@ class NanGuard:
         self._refuse(names, said, lambda diagnosis: diagnosis.of_gradients(self._place, optimizers))
         return False
 
+    def refuse_elsewhere(self, names: tuple[str, ...], what: str) -> None:
+        if what == "loss":
+            self._put_back()
+        label, state = self._label(names), self.state
+        self._reasons["+".join(names)] = (
+            f"The {what}{label and f' for {label!r}'} of another process {'is' if what == 'loss' else 'are'} not finite in iteration "
+            f"{state.iteration} (epoch {state.epoch})."
+        )
+
     def note_step(self, names: tuple[str, ...]) -> None:
         key = "+".join(names)
         self._in_a_row[key] = 0

@@ -26,6 +26,9 @@ FREE = {
         "max_time_s",
         "log_every",
         "accelerator",
+        "strategy",
+        "batch",
+        "checkpoint_activations",
         "compile",
         "handlers",
         "loggers",
@@ -84,13 +87,16 @@ def refuse_another(module: TrainModule, settings: FitSettings, past: Past) -> No
     refuse_changes(past.parts["run"]["setup"], now, [name for name in settings.allow_changes if name in now], where)
 
 
-def refuse_changes(then: Mapping[str, Any], now: Mapping[str, Any], allowed: Collection[str], where: str) -> None:
+def refuse_changes(
+    then: Mapping[str, Any], now: Mapping[str, Any], allowed: Collection[str], where: str, processes: tuple[int, int] = (1, 1)
+) -> None:
     """Refuses to go on with something else than the run had.
 
     Args:
         then, now: what `describe_run` returned.
         allowed: names of what may differ.
         where: the checkpoint, for the message.
+        processes: how many there were and are: with another number the same `batch_size` may make other steps.
 
     Raises:
         ResumeError: with a line for each difference.
@@ -114,11 +120,18 @@ def refuse_changes(then: Mapping[str, Any], now: Mapping[str, Any], allowed: Col
         changed += [name] if found else []
     if not changed:
         return
+    whole = (
+        f"\nThe run had {processes[0]} processes and has {processes[1]} now; the batch size is that of a step of all of them. For the "
+        f"same steps with any number of them, give the loader batch_size={then['batch size']} and fit batch='global'."
+        if "batch size" in changed and processes[0] != processes[1] and then.get("batch size") is not None
+        else ""
+    )
     free = [name for name in changed if name not in _NEVER]
     can_allow = f", or allow it: allow_changes={tuple(free)!r}" if len(free) == len(changed) else ""
     raise ResumeError(
         f"The run in {where} cannot go on, since this differs:\n"
         + "\n".join(f"  {line}" for line in lines)
+        + whole
         + f"\nMake it as it was{can_allow}; or start a new run in another run_dir."
     )
 

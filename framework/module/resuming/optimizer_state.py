@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from framework.errors import ResumeError
+from framework.module.resuming.placing import placed_by_shape
 
 
 def dump_optimizer(optimizer: Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Any]:
@@ -50,21 +51,20 @@ def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], parameters: M
         )
     for group in saved["names"][len(now) :]:
         optimizer.add_param_group({"params": [parameters[key] for key in group]})
-    optimizer.load_state_dict({key: value for key, value in saved.items() if key != "names"})
-    _put_types_back(optimizer, saved)
-
-
-def _put_types_back(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
-    """Puts back state that `load_state_dict` has cast to the type of its parameter."""
     flat = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for index, values in saved["state"].items():
-        if isinstance(index, int):  # else it is of the whole optimizer, and nothing was cast
-            own = optimizer.state[flat[index]]
-            own.update(_typed_as(values, own))
+    of_one = {index: placed_by_shape(values, flat[index]) for index, values in saved["state"].items() if isinstance(index, int)}
+    state = {**saved["state"], **of_one}
+    optimizer.load_state_dict({key: value for key, value in saved.items() if key != "names"} | {"state": state})
+    for index, values in of_one.items():  # what is of the whole optimizer was not cast
+        own = optimizer.state[flat[index]]
+        own.update(_typed_as(values, own))
 
 
 def _typed_as(saved: Any, own: Any) -> Any:
-    """Returns `own` with its tensors, also those in containers, in the types that they have in `saved`."""
+    """Returns `own` with its tensors, also those in containers, in the types that they have in `saved`.
+
+    `load_state_dict` has cast them to the type of their parameter.
+    """
     if isinstance(saved, Tensor) and isinstance(own, Tensor):
         return own if own.dtype == saved.dtype else saved.to(own.device)
     if isinstance(saved, dict) and isinstance(own, dict):

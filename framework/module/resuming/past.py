@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from framework.checkpoint.folder import Checkpoint
+from framework.distributed.group import Group
 from framework.engine.events import Events
 from framework.engine.state import State
-from framework.errors import CheckpointError, ResumeError
+from framework.errors import CheckpointError, RankError, ResumeError
 from framework.metrics.recorder import Point
 from framework.module.result import FitResult
 from framework.module.resuming.run_folder import RunFolder, origin_of, start_from
@@ -64,17 +66,48 @@ class Past:
         return any(getattr(settings, name) != limits[name] for name in LIMITS)
 
 
-def open_past(folder: RunFolder, settings: FitSettings, refuse: Callable[[Past], None] | None = None) -> Past | None:
+def open_past(
+    folder: RunFolder,
+    settings: FitSettings,
+    refuse: Callable[[Past], None] | None = None,
+    group: Group | None = None,
+    mesh: Any = None,
+) -> Past | None:
     """Returns what the run goes on from; None where it starts.
 
     Args:
         folder, settings: of the run.
         refuse: raises where the result of a run that is over is not to be returned.
+        group: the processes of the run, which go on from the same checkpoint; None for one.
+        mesh: of the devices that have a part of the weights each; None where each process has all of them.
 
     Raises:
         ResumeError: `resume` does not allow what is there, or asks for what is not.
         CheckpointError: all checkpoints are damaged.
+        RankError: the ranks see different runs in the folder.
     """
+    with warnings.catch_warnings() if group is not None and not group.is_main else nullcontext():
+        if group is not None and not group.is_main:
+            warnings.simplefilter("ignore")  # rank 0 tells of what is damaged
+        past = _look(folder, settings, refuse, mesh)
+    if group is not None:
+        _refuse_other_pasts(group, folder, past)
+    if past is None:
+        folder.curves.cut(0)
+    return past
+
+
+def _refuse_other_pasts(group: Group, folder: RunFolder, past: Past | None) -> None:
+    found = group.exchange("the run in the folder", "no checkpoint" if past is None else past.checkpoint.path.name)
+    for rank, other in enumerate(found):
+        if other != found[0]:
+            raise RankError(
+                f"Rank {rank} finds {other} in {folder.path}, and rank 0 finds {found[0]}. Give a run_dir on a file system that "
+                "all machines of the run share."
+            )
+
+
+def _look(folder: RunFolder, settings: FitSettings, refuse: Callable[[Past], None] | None, mesh: Any) -> Past | None:
     resume, status = settings.resume, folder.status()
     origin = None if status is None else status.get("origin")
     folder.origin = origin if isinstance(origin, str) else None
@@ -89,19 +122,18 @@ def open_past(folder: RunFolder, settings: FitSettings, refuse: Callable[[Past],
             "another run_dir to start a new run; what is left of this one stays as it is."
         )
     if resume not in RESUME and origin_of(resume) not in (folder.origin, origin_of(folder.path)):
-        return _past(start_from(folder, resume))
+        return _past(start_from(folder, resume), mesh)
     checkpoint = folder.store.newest()
     if checkpoint is None and folder.origin is not None:
-        return _past(start_from(folder, folder.origin))  # it was killed before its first checkpoint
+        return _past(start_from(folder, folder.origin), mesh)  # it was killed before its first checkpoint
     if checkpoint is None:
         if resume == "must":
             raise ResumeError(
                 f"resume='must': there is no run with a checkpoint in {folder.path}. Look at run_dir, or leave resume "
                 "out to start one."
             )
-        folder.curves.cut(0)
         return None
-    past = _past(checkpoint)
+    past = _past(checkpoint, mesh)
     if status is None or status["status"] not in _OVER or _goes_on(past, status, settings):
         return past
     if refuse is not None:
@@ -115,8 +147,8 @@ def tell(past: Past) -> str:
     return f"Going on from iteration {progress['iteration']} (epoch {progress['epoch']}): {past.checkpoint.path}"
 
 
-def _past(checkpoint: Checkpoint) -> Past:
-    parts = {part: checkpoint.read(part) for part in checkpoint.parts}
+def _past(checkpoint: Checkpoint, mesh: Any) -> Past:
+    parts = {part: checkpoint.read(part, mesh) for part in checkpoint.parts}
     run: Any = parts.get("run")
     facts = checkpoint.facts
     wrong = [part for part in _PARTS if not isinstance(parts.get(part), dict)]
@@ -146,7 +178,7 @@ def _stored_result(folder: RunFolder, status: dict[str, Any]) -> FitResult:
         f"Nothing was trained: the run in {folder.path} is over ({status['reason']}). Raise max_epochs or max_iters to train it "
         "further, or give another run_dir to start a new one.",
         UserWarning,
-        stacklevel=5,
+        stacklevel=7,
     )
     series, history = folder.curves.read()
     state = State(iteration=status["iteration"], epoch=status["epoch"], metrics=status["metrics"])

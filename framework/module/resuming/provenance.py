@@ -18,6 +18,7 @@ import torch
 import framework.checkpoint.files as files
 from framework.backends.base import Backend
 from framework.module.loggers import facts_of
+from framework.module.ranks.strategies import group_of
 
 if TYPE_CHECKING:
     from framework.module.declared import Declared
@@ -82,6 +83,7 @@ def _this_process(backend: Backend, seed: int, goes_on_from: int | None) -> dict
         "framework": sys.modules["framework"].__version__,  # the front door is imported from nowhere inside
         "torch": torch.__version__,
         "device": str(backend.device),
+        "world_size": 1 if (group := group_of(backend)) is None else group.world_size,
         "precision": backend.precision,
         "threads": torch.get_num_threads(),
         "seed": seed,

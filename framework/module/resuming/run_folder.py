@@ -17,9 +17,12 @@ import framework.checkpoint.files as files
 from framework.checkpoint.background import BackgroundSaver
 from framework.checkpoint.folder import Checkpoint
 from framework.checkpoint.lock import FolderLock
+from framework.checkpoint.sharded import is_sharded
 from framework.checkpoint.store import CheckpointStore
+from framework.distributed.group import Group
 from framework.errors import CheckpointError, ResumeError
 from framework.loggers.jsonl import MetricsFile, from_json, to_json
+from framework.module.ranks.curves import SharedCurves
 from framework.module.resuming.provenance import CONFIG_FILE, ENVIRONMENT_FILE
 from framework.module.resuming.stored_weights import CHECKPOINTS, find_checkpoint
 from framework.report.writing import write_report
@@ -41,12 +44,16 @@ _STATUS = {
 class RunFolder:
     """Opens the folder of a run: makes it, locks it, cleans up after a killed process.
 
+    Of several processes the first one writes; the others read, and write their part of a checkpoint that is sharded.
+
     Args:
         path: of the folder.
         keep: checkpoints to keep.
         in_background: write checkpoints beside the training.
+        group: the processes of the run; None for one.
 
     Attributes:
+        writes: whether this process writes.
         store: the checkpoints.
         curves: metrics.jsonl.
         origin: the run or checkpoint elsewhere that the run has started from, None for none.
@@ -58,8 +65,12 @@ class RunFolder:
 
     origin: str | None = None
 
-    def __init__(self, path: str | PathLike[str], keep: int | None, *, in_background: bool = False) -> None:
+    def __init__(
+        self, path: str | PathLike[str], keep: int | None, *, in_background: bool = False, group: Group | None = None
+    ) -> None:
         self.path = Path(path)
+        self.writes = group is None or group.is_main
+        self._group = group
         self.store = CheckpointStore(self.path / CHECKPOINTS, keep)
         self._in_background = in_background
         self._background: BackgroundSaver | None = None
@@ -67,20 +78,36 @@ class RunFolder:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise files.cannot_write(f"Making the folder {self.path} of the run", error) from error
-            stack.enter_context(FolderLock(self.path))
-            self.store.prepare()
-            self._remove_strays()
-            self.curves = MetricsFile(self.path / "metrics.jsonl")
-            stack.callback(self.curves.close)
-            if self._in_background:
-                self._background = BackgroundSaver(self.store)
-                stack.push(self._close_background)
+            if self.writes:
+                self._prepare(stack)
+            file = MetricsFile(self.path / "metrics.jsonl")
+            stack.callback(file.close)
+            self.curves = file if self._group is None else SharedCurves(file, self._group)
+            if self._group is not None:
+                self._group.barrier(f"opening {self.path}")
+                self._refuse_unseen()
             self._open = stack.pop_all()
         return self
+
+    def _prepare(self, stack: ExitStack) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise files.cannot_write(f"Making the folder {self.path} of the run", error) from error
+        stack.enter_context(FolderLock(self.path))
+        self.store.prepare()
+        self._remove_strays()
+        if self._in_background:
+            self._background = BackgroundSaver(self.store)
+            stack.push(self._close_background)
+
+    def _refuse_unseen(self) -> None:
+        """Refuses a folder that the other processes do not see: they could not go on with the run."""
+        if not self.path.is_dir():
+            raise CheckpointError(
+                f"{self.path} was made by rank 0 and is not there for this process. Give a run_dir on a file system that all "
+                "machines of the run share."
+            )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._open.__exit__(kind, error, trace)
@@ -119,6 +146,8 @@ class RunFolder:
 
     def write_status(self, metrics: Mapping[str, Any], **facts: Any) -> None:
         """Writes how the run stands."""
+        if not self.writes:
+            return
         try:
             content = {"format": FORMAT, "command": sys.argv, "origin": self.origin, **facts, "metrics": to_json(dict(metrics))}
             files.write_json(self.path / RUN_FILE, content)
@@ -127,6 +156,8 @@ class RunFolder:
 
     def draw(self) -> None:
         """Draws the run as report.html. Where that fails, a warning says why: the run itself is saved."""
+        if not self.writes:
+            return
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what is damaged in the folder was told when the run went on
@@ -150,7 +181,10 @@ class RunFolder:
 
     def save(self, step: int, parts: Mapping[str, Any], *, best: bool, facts: Mapping[str, Any]) -> None:
         """Writes a checkpoint, at once or in the background."""
-        (self._background or self.store).save(step, parts, best=best, facts=facts)
+        if self._group is not None and is_sharded(parts):
+            self.store.save(step, parts, best=best, facts=facts, group=self._group)
+        elif self.writes:
+            (self._background or self.store).save(step, parts, best=best, facts=facts)
 
     def wait(self) -> None:
         """Waits for what is being written in the background; raises what went wrong there."""
@@ -175,7 +209,7 @@ def start_from(folder: RunFolder, source: str | PathLike[str]) -> Checkpoint:
             f"resume={str(source)!r}: {folder.path} holds a run already, which stays as it is. Give a new run_dir to start from "
             f"{checkpoint.path.name}, or resume='auto' to go on with the run that is there."
         )
-    if run is not None and (run / "metrics.jsonl").exists():
+    if folder.writes and run is not None and (run / "metrics.jsonl").exists():
         try:
             shutil.copyfile(run / "metrics.jsonl", folder.path / "metrics.jsonl")
         except OSError as error:

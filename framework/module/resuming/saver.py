@@ -39,6 +39,7 @@ class Saver:
 
     Attributes:
         around: makes the context in which a checkpoint is written: a watchdog allows it any time.
+        time_is_up: tells whether a checkpoint is due by the clock; that of one process, or what several have agreed on.
     """
 
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
@@ -62,6 +63,7 @@ class Saver:
         self._improved = False
         self._best: float | None = None
         self._next_s = inf if settings.save_every_s is None else perf_counter() + settings.save_every_s
+        self.time_is_up: Callable[[], bool] = self.is_time
         self._pending: Parts | None = None  # the state before the event at hand
         self._saved: tuple[int, str | None] | None = None  # iteration and event of the newest checkpoint
 
@@ -71,7 +73,11 @@ class Saver:
 
     def is_due(self) -> bool:
         """Tells whether a checkpoint is to be written at this boundary."""
-        return self._due or self._improved or perf_counter() >= self._next_s
+        return self._due or self._improved or self.time_is_up()
+
+    def is_time(self) -> bool:
+        """Tells whether so many seconds have passed since the last checkpoint that another is due, by this process's clock."""
+        return perf_counter() >= self._next_s
 
     def note_evaluation(self, engine: Engine) -> None:
         """Looks at the monitored metric after each evaluation.

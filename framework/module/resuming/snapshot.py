@@ -16,11 +16,15 @@ from framework.engine.engine import Engine
 from framework.engine.events import Events
 from framework.engine.progress import dump_progress
 from framework.errors import NonFiniteError
+from framework.module.ranks.strategies import group_of
+from framework.module.ranks.streams import gather_own, give_back
 from framework.module.resuming.module_state import dump_rest, load_rest
 from framework.module.resuming.optimizer_state import dump_optimizer, load_optimizer
+from framework.module.resuming.placing import load_module, placed_by_name
 from framework.module.run import Run
 from framework.module.schedules import Schedules
-from framework.seeding import random_state, set_random_state
+from framework.seeding import random_state
+from framework.steps.finite import which_finite
 
 if TYPE_CHECKING:
     from framework.module.train_module import TrainModule
@@ -77,6 +81,8 @@ class Snapshots:
         ended = bool(engine.should_terminate_single_epoch) or (after == Events.EPOCH_COMPLETED and self._run.one_pass)
         if after in _OPENS_NEXT and engine._position is not None:
             ended = self._run.one_pass or (engine._position.feed is None and not engine.should_terminate)
+        group = group_of(self._backend)
+        ranks = None if group is None else gather_own(group, self._run.recorder)
         return {
             "model": dict(module.state_dict()),
             "optimizer": {name: dump_optimizer(each, names) for name, each in self._optimizers.items()},
@@ -86,6 +92,7 @@ class Snapshots:
                 "output": map_tensors(engine.state.output, Tensor.detach) if progress["repeat_event"] else None,
                 "metrics": dict(engine.state.metrics),
                 "random": random_state(),
+                "ranks": ranks,
                 "data": None if self._source is None else self._source.position(ended=ended),
                 "seed": self._seed,
                 "module": dump_rest(module),
@@ -110,7 +117,7 @@ class Snapshots:
     def restore(self, engine: Engine, parts: Mapping[str, Any]) -> None:
         """Puts everything back but the progress and the position in the data: engine and source take those up themselves."""
         module, saved = self._module, parts["run"]
-        module.load_state_dict(parts["model"])
+        load_module(module, parts["model"])
         load_rest(module, saved["module"])
         parameters = dict(module.named_parameters())
         for name, optimizer in self._optimizers.items():
@@ -128,8 +135,9 @@ class Snapshots:
         self._run.load_state_dict(saved["course"])
         engine.state.metrics.update(saved["metrics"])
         engine.state.output = saved["output"]
-        load_handlers(self._stateful, parts["handlers"])
-        set_random_state(saved["random"])
+        load_handlers(self._stateful, placed_by_name(parts["handlers"], module.state_dict()))
+        own = saved.get("ranks") or [{"random": saved["random"], "pending": saved["course"]["recorder"]["channels"]}]
+        give_back(own, group_of(self._backend), self._run.recorder, self._seed, saved["progress"]["iteration"])
 
     @torch.no_grad()
     def refuse_non_finite(self, iteration: int) -> None:
@@ -143,8 +151,7 @@ class Snapshots:
         device = self._backend.device
         if device.type == "xla":  # each question would be compiled; the weights are copied for the file anyway
             floating, device = {name: each.cpu() for name, each in floating.items()}, torch.device("cpu")
-        finite = [each.isfinite().all().to(device) for each in floating.values()]
-        answers = torch.stack(finite).tolist() if finite else []  # one wait for all
+        answers = which_finite(list(floating.values()), device)
         bad = [name for name, answer in zip(floating, answers, strict=True) if not answer]
         if bad:
             raise NonFiniteError(

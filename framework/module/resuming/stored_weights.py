@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from os import PathLike
@@ -15,7 +14,9 @@ from torch import Tensor, nn
 from framework.checkpoint.folder import Checkpoint, open_checkpoint
 from framework.checkpoint.store import CheckpointStore
 from framework.errors import CheckpointError
+from framework.module.resuming.export import export_weights
 from framework.module.resuming.hparams import make_again, record_arguments
+from framework.module.resuming.placing import load_module, mesh_of
 from framework.tracebacks import folded
 
 CHECKPOINTS = "checkpoints"
@@ -87,6 +88,8 @@ class StoredWeights(nn.Module):
     def export(self, path: str | PathLike[str]) -> None:
         """Writes the weights as one safetensors file, which plain PyTorch reads: `load_state_dict(load_file(path))`.
 
+        Where the weights are split over processes, as with FSDP, all of them call this, and the first one writes.
+
         Raises:
             CheckpointError: the file cannot be written; one that was there before is as it was.
 
@@ -104,8 +107,6 @@ class StoredWeights(nn.Module):
             3.0
         """
         with folded():
-            from safetensors.torch import save_file
-
             state = self.state_dict()
             others = [name for name, value in state.items() if not isinstance(value, Tensor)]
             if others:
@@ -115,18 +116,7 @@ class StoredWeights(nn.Module):
                     UserWarning,
                     stacklevel=2,
                 )
-            whole = {name: value.detach().cpu().clone().contiguous() for name, value in state.items() if name not in others}
-            target = Path(path)
-            temporary = target.with_name(f".tmp-{target.name}-{os.getpid()}")
-            try:
-                save_file(whole, temporary)
-                temporary.replace(target)
-            except (OSError, SafetensorError) as error:
-                if temporary.exists():
-                    temporary.unlink()
-                raise CheckpointError(
-                    f"Writing {target} failed: {error}. See that its folder exists, may be written to and has room."
-                ) from error
+            export_weights({name: value for name, value in state.items() if name not in others}, Path(path))
 
     def _take_from(self, path: str | PathLike[str], which: str, averaged: bool | None) -> None:
         """Loads what `load_weights` loads; `averaged` None takes averages where there are any."""
@@ -134,7 +124,7 @@ class StoredWeights(nn.Module):
             self._take_weights(_read_file(Path(path)), str(path), without_rest=True)
         else:
             checkpoint = find_checkpoint(path, which)
-            self._take_weights(_state(checkpoint, averaged), str(checkpoint.path))
+            self._take_weights(_state(checkpoint, averaged, mesh_of(self.state_dict())), str(checkpoint.path))
 
     def _take_weights(self, state: dict[str, Any], source: str, *, without_rest: bool = False) -> None:
         """Loads weights that are those of this module; a file comes without the rest, which is extra state of other types."""
@@ -149,7 +139,7 @@ class StoredWeights(nn.Module):
                 + "\n".join(f"  {line}" for line in lines)
                 + "\nMake the module with the arguments it was trained with; load does that."
             )
-        self.load_state_dict(state, strict=not without_rest)
+        load_module(self, state, strict=not without_rest)
 
 
 def find_checkpoint(path: str | PathLike[str], which: str = "last") -> Checkpoint:
@@ -176,16 +166,20 @@ def find_checkpoint(path: str | PathLike[str], which: str = "last") -> Checkpoin
     return open_checkpoint(folder)
 
 
-def _state(checkpoint: Checkpoint, averaged: bool | None) -> dict[str, Any]:
+def _state(checkpoint: Checkpoint, averaged: bool | None, mesh: Any = None) -> dict[str, Any]:
     """Returns the weights of a checkpoint; `averaged` None takes averages where there are any.
+
+    Args:
+        checkpoint, averaged: see `load`.
+        mesh: as for `Checkpoint.read`.
 
     Raises:
         CheckpointError: there are no averages, where they are asked for.
     """
-    state: dict[str, Any] = dict(checkpoint.read("model"))
+    state: dict[str, Any] = dict(checkpoint.read("model", mesh))
     if averaged is False:
         return state
-    averages = _averages(checkpoint)
+    averages = _averages(checkpoint, mesh)
     if averaged and not averages:
         raise CheckpointError(
             f"averaged=True: {checkpoint.path} holds no averages. Its run had no EMA among its handlers, or not one step yet. "
@@ -194,9 +188,9 @@ def _state(checkpoint: Checkpoint, averaged: bool | None) -> dict[str, Any]:
     return {**state, **averages}
 
 
-def _averages(checkpoint: Checkpoint) -> dict[str, Tensor]:
+def _averages(checkpoint: Checkpoint, mesh: Any) -> dict[str, Tensor]:
     """Returns the averages that the first EMA of a run has made, by the names of the weights; nothing where there are none."""
-    handlers: Any = checkpoint.read("handlers") if "handlers" in checkpoint.parts else None
+    handlers: Any = checkpoint.read("handlers", mesh) if "handlers" in checkpoint.parts else None
     ema: Any = handlers.get(_EMA) if isinstance(handlers, Mapping) else None
     averages: Any = ema.get("averaged") if isinstance(ema, Mapping) else None
     return dict(averages) if isinstance(averages, Mapping) else {}

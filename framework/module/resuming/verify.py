@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from framework.distributed.launch import world_size
 from framework.engine.engine import Engine
 from framework.errors import DataError, ResumeError, SettingError
 from framework.module.data_source import is_one_shot
@@ -59,7 +60,7 @@ def verify_resume(
 
     Raises:
         ResumeError: the two ends differ; with the first differences.
-        SettingError: a setting that is made here, or a run that ends before it can be stopped.
+        SettingError: a setting that is made here, several processes, or a run that ends before it can be stopped.
         DataError: data that can be passed over only once.
 
     Example:
@@ -116,6 +117,11 @@ def verify_resume(
 
 
 def _refuse_what_cannot_be_checked(train_data: Any, settings: Mapping[str, Any]) -> None:
+    if (size := world_size()) > 1:
+        raise SettingError(
+            f"verify_resume trains in one process, and this is one of {size}. Call it in a script that is started without torchrun: "
+            "several processes stop and resume in the same way."
+        )
     ours = [name for name in settings if name in _OURS]
     if ours:
         raise SettingError(f"{ours[0]} is set by verify_resume itself. Leave it out.")

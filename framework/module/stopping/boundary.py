@@ -7,10 +7,12 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
+from framework.distributed.group import Group
 from framework.engine.engine import Engine
 from framework.engine.events import Events
 from framework.engine.loop import Paused
 from framework.module.place import doing
+from framework.module.ranks.agreed import Agreed
 from framework.module.resuming.saver import Saver
 from framework.module.run import Run
 from framework.module.settings import FitSettings
@@ -29,6 +31,7 @@ class Boundary:
         signals: those that ask for its end.
         saver: writes checkpoints; None where there is no folder.
         settings: with the limits of time.
+        group: the processes that stop and save together; None for one.
 
     Attributes:
         watchdog: is told of each step, of training or evaluation; None for none.
@@ -38,7 +41,9 @@ class Boundary:
     watchdog: Watchdog | None = None
     safe_fetch = True
 
-    def __init__(self, run: Run, signals: StopSignals, saver: Saver | None, settings: FitSettings) -> None:
+    def __init__(
+        self, run: Run, signals: StopSignals, saver: Saver | None, settings: FitSettings, group: Group | None = None
+    ) -> None:
         self._run = run
         self._signals = signals
         self._saver = saver
@@ -47,11 +52,18 @@ class Boundary:
         self._engine: Engine | None = None  # of the evaluation under way
         self._droppable = False
         self._put_off = False  # an interruption that was asked for inside a window, or between fetch and step
+        self._agreed: Agreed | None = None
+        if group is not None:
+            self._agreed = agreed = Agreed(group, self._wishes, signals)
+            if saver is not None:
+                saver.time_is_up = lambda: agreed.save
 
     def at_iteration(self, engine: Engine) -> None:
         """Saves where that is due, and stops where that was asked for: after all other handlers of an iteration."""
         if self.watchdog is not None:
             self.watchdog.beat()
+        if self._agreed is not None:
+            self._agreed.step()
         if self._run.parts.window_is_open:
             self.put_off(engine)
             return
@@ -71,6 +83,8 @@ class Boundary:
         if self._put_off:  # to the end of a window that the end of the data has cut short
             self._put_off = False
             engine.interrupt()
+        if self._agreed is not None:
+            self._agreed.ask()
         self._save_or_stop(engine, Events.EPOCH_COMPLETED)
 
     def _save_or_stop(self, engine: Engine, after: str) -> None:
@@ -82,7 +96,13 @@ class Boundary:
     @property
     def asked(self) -> bool:
         """Whether the run is to stop."""
+        return self._is_asked() if self._agreed is None else self._agreed.stop
+
+    def _is_asked(self) -> bool:
         return self._signals.asked is not None or perf_counter() >= self._deadline
+
+    def _wishes(self) -> tuple[bool, bool]:
+        return self._is_asked(), self._saver is not None and self._saver.is_time()
 
     def before_evaluation(self, engine: Engine) -> None:
         """Notes whether the evaluation that begins can be given up: where the event it hangs on can be gone through again."""
@@ -98,6 +118,8 @@ class Boundary:
         """Gives the evaluation up where the run is to stop."""
         if self.watchdog is not None:
             self.watchdog.beat()
+        if self._agreed is not None:
+            self._agreed.step()
         if self.to_drop():
             engine.interrupt()
 
@@ -147,7 +169,7 @@ class Boundary:
             name = "SIGINT (Ctrl-C)" if asked.name == "SIGINT" else asked.name
             goes_on = "; it is saved and goes on with the same command" if saved else ""
             return f"{name} ended the run in epoch {engine.state.epoch}, iteration {engine.state.iteration}{goes_on}."
-        return f"max_time_s={self._max_time_s:g} was reached." if perf_counter() >= self._deadline else None
+        return f"max_time_s={self._max_time_s:g} was reached." if self.asked and self._max_time_s is not None else None
 
 
 def watch(evaluation: Any, boundary: Boundary) -> None:

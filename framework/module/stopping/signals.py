@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from framework.module.result import FitResult
 
 _STDERR = 2
+ONE_REQUEST_S = 2.0
 
 
 class Interrupted(SystemExit):
@@ -66,6 +68,9 @@ class StopSignals:
     Attributes:
         asked: the first signal that came.
         on_first: as given; it may be set later.
+        several_come: one request may come as several signals at once, as torchrun hands on what its processes were sent as well;
+            what comes within `ONE_REQUEST_S` seconds of the first is no second one.
+        told: say on standard error that a signal has come.
 
     Example:
         >>> import signal
@@ -82,6 +87,9 @@ class StopSignals:
         self.asked: signal.Signals | None = None
         self.on_first = on_first
         names = ("SIGINT", "SIGTERM", "SIGUSR1") if requeue else ("SIGINT", "SIGTERM")
+        self.several_come = False
+        self.told = True
+        self._came_s = 0.0
         self._taken = [signal.Signals[name] for name in names if hasattr(signal, name)]
         self._old: dict[int, Any] = {}
         self._next: Callable[[int, FrameType | None], Any] | None = None
@@ -115,13 +123,17 @@ class StopSignals:
             signal.raise_signal(number)
             return
         if self.asked is not None:
+            if self.several_come and perf_counter() - self._came_s < ONE_REQUEST_S:
+                return
             self._restore()
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-        self.asked = signal.Signals(number)
+        self.asked, self._came_s = signal.Signals(number), perf_counter()
         old = self._old.get(number)
         if callable(old) and old is not signal.default_int_handler:
             self._next = old
-        if number == signal.SIGINT:
+        if not self.told:
+            pass
+        elif number == signal.SIGINT:
             tell("\nfinishing the step; press again to stop now\n")
         else:
             tell(f"\n{self.asked.name}: finishing the step; a second signal stops now\n")

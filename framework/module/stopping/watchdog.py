@@ -46,6 +46,8 @@ class Watchdog:
         timeout_s: how long no beat may come, in seconds.
         describe: says where the run is, such as "epoch 1, iteration 7, in the step". Called in the thread that watches.
         workers: returns the worker processes. Called in the thread that watches.
+        blame: takes what `describe` says; returns one line that is all to be written, where another process is to blame, and else
+            None. Called in the thread that watches. None for a run of one process.
 
     Attributes:
         last: whatever differs from beat to beat; a loop may write `perf_counter()` here itself instead of calling `beat`.
@@ -59,13 +61,20 @@ class Watchdog:
         ...         pass  # what may take longer
     """
 
-    def __init__(self, timeout_s: float, describe: Callable[[], str], workers: Callable[[], Sequence[Worker]] = tuple) -> None:
+    def __init__(
+        self,
+        timeout_s: float,
+        describe: Callable[[], str],
+        workers: Callable[[], Sequence[Worker]] = tuple,
+        blame: Callable[[str], str | None] | None = None,
+    ) -> None:
         assert timeout_s > 0, timeout_s
         self.last = perf_counter()
         self._timeout_s = timeout_s
         self._interval_s = min(1.0, timeout_s / 10)
         self._describe = describe
         self._workers = workers
+        self._blame = blame
         self._pauses = 0
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -113,6 +122,8 @@ class Watchdog:
             anyway = threading.Timer(_REPORT_S, os._exit, (EXIT_HUNG,))
             anyway.daemon = True
             anyway.start()
+            if self._others_to_blame():
+                return
             tell(
                 f"\nThe run hangs: nothing has happened for {silent_s:.3g} s, {self._timeout_s:g} s are allowed. Process "
                 f"{os.getpid()} ends with exit code {EXIT_HUNG}. Where a step or a batch may take longer, allow more time.\n"
@@ -124,6 +135,17 @@ class Watchdog:
                     tell(f"The watchdog could not find out more: {error!r}\n")
         finally:
             os._exit(EXIT_HUNG)
+
+    def _others_to_blame(self) -> bool:
+        """Tells whether this process only waits for another one, which gives the report; then one line here says so."""
+        line = None
+        try:
+            line = None if self._blame is None else self._blame(self._describe())
+        except Exception as error:  # noqa: BLE001  # it is reported, and so is the hang
+            tell(f"The watchdog could not ask the other processes: {error!r}\n")
+        if line is not None:
+            tell(f"{line}\n")
+        return line is not None
 
     def _tell_place(self) -> None:
         tell(f"It hangs here: {self._describe()}\n")

@@ -9,10 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from framework.backends.base import Backend
-from framework.checkpoint.folder import prepare_save
+from framework.checkpoint.prepared import prepare_save
 from framework.errors import DataError
 from framework.module.assembly import Assembled
 from framework.module.data_source import is_one_shot
+from framework.module.ranks.evaluated import is_main
+from framework.module.ranks.strategies import group_of
 from framework.module.result import FitResult
 from framework.module.resuming.snapshot import stateful
 from framework.module.settings import FitSettings
@@ -109,7 +111,7 @@ class DryRun:
 
     def tell(self, result: FitResult) -> FitResult:
         """Prints the summary and returns the result under its true name: nobody should take it for a trained module."""
-        if self._text:
+        if self._text and is_main(group_of(self._backend)):
             print(self._text, flush=True)  # noqa: T201  # it is what was asked for
         if result.status == "interrupted":
             return result

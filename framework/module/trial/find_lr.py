@@ -24,6 +24,8 @@ from framework.module.drawing.show_loop import settings_of
 from framework.module.evaluation import logging_to, named_if_empty, raise_taken
 from framework.module.hooks import register_hooks
 from framework.module.place import advised, batch_of, doing, note_place
+from framework.module.ranks.strategies import group_of, joined_for, parallel
+from framework.module.ranks.streams import seed_apart
 from framework.module.settings import FitSettings, whole
 from framework.module.step_events import fire_closed
 from framework.module.trial.range_test import RangeTest
@@ -54,7 +56,7 @@ def find_lr(
 
     It ends early where the loss diverges. Schedules are left out; the module's hooks run, but those at the end of an epoch and of a
     run. Groups of parameters keep the proportions of their rates; a rate is that of the group with the largest. Each step is
-    waited for. Afterwards the module, its data and the random streams are as they were.
+    waited for. Of several processes all find the same rate, for the steps that they make together. Afterwards the module, its data and the random streams are as they were.
 
     See: Smith, "Cyclical Learning Rates for Training Neural Networks" (2015), arXiv:1506.01186.
 
@@ -102,10 +104,13 @@ def find_lr(
             )
         backend = select_backend(settings.accelerator, settings.precision)
         ramp = _Ramp(lowest, highest, steps, accumulate)
-        with advised(), training_alone(module), without_trace(module, backend, () if train is None else (train,)):
-            if settings.seed is not None:
-                seed_all(settings.seed)
-            _train(module, backend, train, settings, ramp, optimizer)
+        data = () if train is None else (train,)
+        with joined_for(settings, backend.device) as group:
+            backend = parallel(module, backend, settings, group)
+            with advised(), training_alone(module), without_trace(module, backend, data):
+                if settings.seed is not None:
+                    seed_all(settings.seed)
+                _train(module, backend, train, settings, ramp, optimizer)
         return ramp.test
 
 
@@ -197,8 +202,12 @@ class _Ramp:
 def _train(
     module: TrainModule, backend: Backend, train: Iterable[Any] | None, settings: FitSettings, ramp: _Ramp, name: str | None
 ) -> None:
-    seed = torch.initial_seed() if settings.seed is None else settings.seed
+    group, seed = group_of(backend), torch.initial_seed() if settings.seed is None else settings.seed
+    if group is not None:
+        seed = group.from_main("seed", seed)
     assembled = assemble(module, backend, train, {}, settings, seed, scheduled=False)
+    if group is not None:
+        seed_apart(seed, group)
     engine, run = assembled.engine, assembled.run
     with ExitStack() as stack:
         for source in assembled.sources:

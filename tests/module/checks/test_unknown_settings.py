@@ -3,6 +3,7 @@ import inspect
 import pytest
 
 from framework import SettingError
+from framework.module.checks.foreign_settings import FOREIGN_SETTINGS
 from framework.module.checks.unknown_settings import SETTINGS, refuse_unknown
 
 
@@ -19,8 +20,8 @@ def refusal(verb, *args, **given):
         ("gradient_clip_val", "Use clip_norm, or clip_value for each entry of a gradient."),
         ("callbacks", "Use handlers: objects with on_<event> methods."),
         ("batch_size", "It belongs to the DataLoader, which fit takes as train_data and val_data."),
-        ("gpus", "A run uses one device: accelerator='cuda:1' picks it."),
-        ("GPUS", "A run uses one device: accelerator='cuda:1' picks it."),
+        ("gpus", FOREIGN_SETTINGS["devices"]),
+        ("GPUS", FOREIGN_SETTINGS["devices"]),
         ("acumulate", "Did you mean accumulate?"),
         ("Max_Epochs", "Did you mean max_epochs?"),
     ],

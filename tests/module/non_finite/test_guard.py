@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from framework import Engine, NonFiniteError, Recorder, SettingError, TrainModule
+from framework import Engine, NonFiniteError, Plain, Recorder, SettingError, TrainModule
 from framework.module.forward import LossRecord, guarded_forward, guarded_losses, returned_loss, yielded_losses
 from framework.module.non_finite.guard import MOST_IN_A_ROW, NanGuard
 from framework.steps.update import SummedLoss
 
 NAN, INF = float("nan"), float("inf")
 MAIN = ("main",)
+CPU = Plain(torch.device("cpu"))
 
 
 class Says:
@@ -205,7 +206,7 @@ def test_a_forward_pass_begins_and_each_loss_of_it(make, engine):
         return LossRecord(recorder, names, reads_cost_nothing=False, guarded=True, leaves_out=True)
 
     forward = guarded_forward(
-        returned_loss(lambda batch, engine: {"loss": loss_of(batch), "other": batch}, recorder, record_of("")), guard
+        returned_loss(lambda batch, engine: {"loss": loss_of(batch), "other": batch}, recorder, record_of(""), CPU), guard
     )
     assert forward(engine, 1.0)[1] == {"loss": 1.0, "other": 1.0}
     assert forward(engine, NAN)[1]["other"] != 1.0
@@ -218,7 +219,7 @@ def test_a_forward_pass_begins_and_each_loss_of_it(make, engine):
         assert guard._place == 2
         return {"rest": 2.0}
 
-    losses = guarded_losses(yielded_losses(step, recorder, ["a", "b"], record_of), guard)
+    losses = guarded_losses(yielded_losses(step, recorder, ["a", "b"], record_of, CPU), guard)
     for value in (NAN, 1.0):
         running = losses(engine, value)
         assert [names for names, _ in (next(running), next(running))] == [("a",), ("b",)]

@@ -67,6 +67,9 @@ FREELY = {
     "log_every": 7,
     "accelerator": "cpu",
     "compile": True,
+    "strategy": "ddp",
+    "batch": "global",
+    "checkpoint_activations": True,
     "handlers": [object()],
     "loggers": [CSVLogger()],
     "progress": False,
@@ -217,3 +220,13 @@ def test_a_schedule_is_known_by_its_scheduler():
     assert describe_run(module, given, optimizers, Schedules(plateau, optimizers, "Net"), 1, DATA)["schedulers"] == [
         "ReduceLROnPlateau"
     ]
+
+
+def test_another_batch_because_of_another_number_of_processes_has_advice():
+    then, now = described(), described(data={**DATA, "batch size": 8})
+    for processes, told in {(1, 2): True, (1, 1): False}.items():
+        with pytest.raises(ResumeError, match="batch size: 4 in the run, 8 now") as caught:
+            refuse_changes(then, now, (), "run", processes)
+        advice = "The run had 1 processes and has 2 now; the batch size is that of a step of all of them."
+        assert (advice in str(caught.value)) == told
+        assert ("give the loader batch_size=4 and fit batch='global'." in str(caught.value)) == told

@@ -57,6 +57,7 @@ def test_each_process_that_worked_on_a_run_has_an_entry(tmp_path, monkeypatch):
     first, second = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert first["command"] == ["train.py", "--x"]
     assert first["folder"] == str(tmp_path)
+    assert first["world_size"] == 1
     assert (first["torch"], first["device"], first["precision"], first["seed"]) == (torch.__version__, "cpu", "fp32", 5)
     assert (first["goes_on_from"], second["goes_on_from"]) == (None, 2)
     assert first["began"] <= second["began"]

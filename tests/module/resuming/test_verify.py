@@ -256,3 +256,10 @@ def test_numbers_out_of_range(line, batches, steps, stop_after, words):
 
 def test_two_batches_are_enough(line, batches):
     assert verify_resume(line(), batches, steps=2).startswith("2 batches in one go, and stopped after 1 and resumed: ")
+
+
+def test_it_is_for_one_process(noisy, batches, monkeypatch):
+    for name, value in {"RANK": 1, "LOCAL_RANK": 1, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(SettingError, match="verify_resume trains in one process, and this is one of 2. Call it in a script that is"):
+        verify_resume(noisy(), batches)

@@ -37,7 +37,7 @@ def ready(worker):
     faulthandler.register(signal.SIGUSR2, all_threads=True)
 
 
-def run_to_its_end(stderr, step_hangs_at, sample_hangs_at, num_workers, describe, workers):
+def run_to_its_end(stderr, step_hangs_at, sample_hangs_at, num_workers, describe, workers, blame):
     os.dup2(stderr, 2)
     os.close(stderr)
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  # pytest has put its own there
@@ -52,7 +52,7 @@ def run_to_its_end(stderr, step_hangs_at, sample_hangs_at, num_workers, describe
         DataLoader(Samples(sample_hangs_at), num_workers=num_workers, worker_init_fn=ready, multiprocessing_context=fork)
     )
     engine = Engine(step)
-    with Watchdog(1, lambda: describe(engine), lambda: workers(batches)) as watchdog:
+    with Watchdog(1, lambda: describe(engine), lambda: workers(batches), blame) as watchdog:
         engine.run(batches, epoch_length=8)
 
 
@@ -60,10 +60,10 @@ def place(engine):
     return f"iteration {engine.state.iteration}, last event {engine.last_event_name.name}"
 
 
-def run_hanging(step_hangs_at=None, sample_hangs_at=None, num_workers=0, describe=place, workers=lambda batches: ()):
+def run_hanging(step_hangs_at=None, sample_hangs_at=None, num_workers=0, describe=place, workers=lambda batches: (), blame=None):
     """Returns the exit code of a process that hangs, and what it and its workers wrote, when all of them are gone."""
     reader, writer = os.pipe()
-    arguments = (writer, step_hangs_at, sample_hangs_at, num_workers, describe, workers)
+    arguments = (writer, step_hangs_at, sample_hangs_at, num_workers, describe, workers, blame)
     process = multiprocessing.get_context("fork").Process(target=run_to_its_end, args=arguments)
     process.start()
     os.close(writer)
@@ -110,6 +110,30 @@ def test_what_fails_in_the_report_is_said_and_the_rest_is_told():
     assert "could not find out more: KeyError('iteration')" in said
     assert "in hang\n" in said
     assert "could not find out more: ZeroDivisionError('division by zero')" in said
+
+
+@pytest.mark.fault(25)
+def test_a_process_that_only_waits_for_another_says_one_line():
+    code, said = run_hanging(step_hangs_at=3, blame=lambda place: f"Rank 1 waits for others: {place}")
+    assert code == EXIT_HUNG
+    assert said == "Rank 1 waits for others: iteration 3, last event ITERATION_STARTED\n"
+
+
+@pytest.mark.parametrize(
+    ("blame", "first"),
+    [
+        (lambda place: None, "\nThe run hangs"),
+        (
+            lambda place: 1 / 0,
+            "The watchdog could not ask the other processes: ZeroDivisionError('division by zero')\n\nThe run hangs",
+        ),
+    ],
+)
+def test_the_process_to_blame_gives_the_report(blame, first):
+    code, said = run_hanging(step_hangs_at=3, blame=blame)
+    assert code == EXIT_HUNG
+    assert said.startswith(first)
+    assert "It hangs here: iteration 3" in said
 
 
 def test_a_report_that_hangs_too_is_cut_off(monkeypatch):

@@ -20,6 +20,7 @@ from framework import (
     TrainModule,
     find_lr,
 )
+from tests.distributed.ranks import on_ranks
 
 
 def by_hand(model, batches, rates, accumulate=1):
@@ -337,3 +338,17 @@ def test_an_error_says_where_it_was(line, batches):
     with pytest.raises(ZeroDivisionError) as error:
         find_lr(Module(), batches)
     assert "In find_lr: in the step of iteration 1 with the batch (float32 (8, 4), float32 (8, 1))." in error.value.__notes__
+
+
+def of_two(rank, line):
+    torch.manual_seed(rank)
+    x = torch.randn(24, 4, generator=torch.Generator().manual_seed(3))
+    data = DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=4, shuffle=True)
+    found = find_lr(line(), data, steps=20, seed=0, accelerator="cpu")
+    return found.rates, found.losses, found.suggestion
+
+
+def test_several_processes_find_one_rate(line):
+    first, second = on_ranks(2, of_two, line)
+    assert first == second
+    assert len(first[0]) == len(first[1]) > 5

@@ -1,0 +1,1 @@
+"""What a run does otherwise where several processes train one model."""
