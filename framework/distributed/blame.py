@@ -8,10 +8,9 @@ from time import monotonic, sleep
 
 from torch.distributed import Store  # type: ignore[attr-defined]  # public, though not in its list
 
-from framework.distributed.failure import Failure
+from framework.distributed.failure import EXIT_HUNG, Failure
 from framework.distributed.whereabouts import wait_for_others
 
-EXIT_HUNG = 124
 _OTHERS_S = 5.0  # between the ends of patience of the ranks: each counts from its own last step
 
 

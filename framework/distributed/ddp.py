@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -38,8 +38,8 @@ class DDP(Strategy):
         static_graph: the same parameters take part in every loss, in the same way. The first step of a process then adds in another
             order than the later ones, so that with more than two processes a resumed run is the same only to rounding.
         bucket_mib: MiB of gradients that are sent together; None for what torch takes, 25.
-        broadcast_buffers: each step starts with the buffers of rank 0, such as the running means of batch normalisation. Without
-            it each process has its own, of which checkpoints hold those of rank 0.
+        broadcast_buffers: each batch ends with the buffers of rank 0, such as the running means of batch normalisation, on all
+            processes. Without it each has its own, of which checkpoints hold those of rank 0.
         gradient_as_bucket_view: keep gradients where they are sent from, which saves their size in memory.
 
     Raises:
@@ -84,9 +84,8 @@ class DDP(Strategy):
     def wrapped(self, runner: nn.Module) -> DistributedDataParallel:
         """Returns a module such that the gradients of what its `forward` returns are averaged over the processes."""
         options: dict[str, Any] = {"bucket_cap_mb": self.bucket_mib} if self.bucket_mib is not None else {}
-        if not self.broadcast_buffers:  # 2.13 has a new name for it, and warns of the old one
-            names = signature(DistributedDataParallel).parameters
-            options["forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"] = False
+        names = signature(DistributedDataParallel).parameters  # 2.13 has a new name, and warns of the old one
+        options["forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"] = False  # `micro` sends them
         return DistributedDataParallel(
             runner,
             find_unused_parameters=self.find_unused_parameters,
@@ -129,7 +128,6 @@ class Replicated(Parallel):
         self._awaited = False  # `_ddp` waits for a backward pass
         self._averaged = False  # the gradients of the window are averaged
         self._shares_buffers = False
-        self._buffers_differ = False
 
     def place(self, model: nn.Module) -> Mapping[nn.Parameter, nn.Parameter]:
         self._model = model
@@ -151,34 +149,29 @@ class Replicated(Parallel):
         self._runner = _Runner(module, step)
         return self._run  # type: ignore[return-value]
 
-    def inference_step(self, module: nn.Module, step: F) -> F:
-        if not self._settings.broadcast_buffers:
-            return step
-
-        def run(*arguments: Any) -> Any:
-            if self._buffers_differ:  # what is evaluated is what a checkpoint holds
-                self._buffers_differ = False
-                send_from_main(module.buffers(), self.group)
-            return step(*arguments)
-
-        return run  # type: ignore[return-value]
-
     # In a step
 
     def micro(self, last: bool) -> AbstractContextManager[Any]:
         if self._runner is not None:
             self._follow()
-        elif self._last and self._shares_buffers:  # a window opens
-            send_from_main(self._model.buffers(), self.group)
-        self._last, self._averaged, inner = last, False, self.inner.micro
-        if last or self._ddp is None:
-            return _ALONE if inner is None else inner(last)
-        if inner is None:
-            return self._ddp.no_sync()
+        self._last, self._averaged = last, False
+        contexts: list[AbstractContextManager[Any]] = [self._sending_buffers()] if self._shares_buffers else []
+        if not last and self._ddp is not None:
+            contexts.append(self._ddp.no_sync())
+        if self.inner.micro is not None:
+            contexts.append(self.inner.micro(last))
+        if len(contexts) < 2:
+            return contexts[0] if contexts else _ALONE
         stack = ExitStack()
-        stack.enter_context(self._ddp.no_sync())
-        stack.enter_context(inner(last))
+        for each in contexts:
+            stack.enter_context(each)
         return stack
+
+    @contextmanager
+    def _sending_buffers(self) -> Iterator[None]:
+        """Makes the buffers those of rank 0 afterwards: averages, checkpoints and evaluations take them from any process."""
+        yield
+        send_from_main(self._model.buffers(), self.group)
 
     def _run(self, *arguments: Any) -> Any:
         assert self._ddp is not None, "micro has made it"
@@ -190,7 +183,6 @@ class Replicated(Parallel):
             self.inner.backward(loss, optimizers, parameters)
         else:
             loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
-        self._buffers_differ = self._shares_buffers
         if self._awaited:
             self._awaited, self._averaged = False, True
             self._refuse_unused()

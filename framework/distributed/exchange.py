@@ -17,7 +17,7 @@ from torch.distributed import ProcessGroup, Work, all_gather, broadcast
 from framework.errors import RankError
 
 _HEADER = Struct("=q8sq")  # number of the exchange, what it is, size of what is told
-_FIRST = 512  # bytes that every exchange begins with; what fits into them needs no more
+_FIRST = 2048  # bytes that every exchange begins with; what fits into them needs no more
 _INLINE = _FIRST - _HEADER.size
 _LOOK = timedelta(seconds=1)
 

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from torch.distributed import DistError
 
+EXIT_HUNG = 124
+"""The exit code of all ranks of a run that hangs: that of a watchdog."""
+
 
 class Failure(NamedTuple):
     """The first failure of a run.

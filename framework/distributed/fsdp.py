@@ -106,6 +106,6 @@ def refuse_unsupported(module: nn.Module, settings: Any) -> None:
             raise SettingError(f"{given} does not go with strategy='fsdp': it {advice}.")
     if isgeneratorfunction(getattr(module, "training_step", None)):
         raise SettingError(
-            f"{type(module).__name__}.training_step yields its losses, which strategy='fsdp' does not allow: it reduces gradients in one backward "
-            f"pass over all parameters. Return one loss, {ddp}."
+            f"{type(module).__name__}.training_step yields its losses, which strategy='fsdp' does not allow: it reduces "
+            f"gradients in one backward pass over all parameters. Return one loss, {ddp}."
         )

@@ -14,7 +14,7 @@ from types import TracebackType
 from torch.distributed import Store  # type: ignore[attr-defined]  # public, though not in its list
 
 from framework.distributed.exchange import name_ranks
-from framework.distributed.failure import Failure, PeerFailed, is_broken_connection
+from framework.distributed.failure import EXIT_HUNG, Failure, PeerFailed, is_broken_connection
 from framework.distributed.whereabouts import Whereabouts, never_meet, wait_for_others
 from framework.errors import RankError
 
@@ -67,6 +67,7 @@ class Lookout:
         finally:
             self._over.set()
             self._thread.join()
+            self.where = Whereabouts  # they hold each other, and what torch has: as garbage it would hang a process that is forked
             self._let_go("left" if error is None else "seen")
         if first is not None:
             raise PeerFailed(first) from None
@@ -209,7 +210,7 @@ class Lookout:
     def _must_end(self, failure: Failure) -> bool:
         """Tells whether the main thread has had its time to end by itself."""
         since_s = monotonic() - self._seen_at
-        if wait_for_others(self._watched) is not None:
+        if wait_for_others(self._watched) is not None and failure.code != EXIT_HUNG:  # that its own watchdog will tell of
             return since_s >= _STUCK_S
         return since_s >= _UNWINDING_S and not failure.leaves
 

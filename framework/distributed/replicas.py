@@ -21,6 +21,7 @@ def refuse_differences(model: nn.Module, group: Group) -> None:
 
     Raises:
         ModuleError: parameters of it have no shape yet.
+        SettingError: each process has a part of it already.
         RankError: its parameters and buffers are not those of rank 0, by name, shape and type, or not frozen alike.
     """
     lazy = [name for name, parameter in model.named_parameters() if nn.parameter.is_lazy(parameter)]
@@ -29,6 +30,11 @@ def refuse_differences(model: nn.Module, group: Group) -> None:
             f"{len(lazy)} parameters of {type(model).__name__} have no shape yet, so the processes cannot compare them: "
             f"{', '.join(lazy[:3])}{', ...' if len(lazy) > 3 else ''}. Run one batch through the module before fit, in __init__ "
             "with zeros, or give the layers their sizes."
+        )
+    if any(hasattr(parameter, "device_mesh") for parameter in model.parameters()):
+        raise SettingError(
+            f"This {type(model).__name__} is in parts over the processes, as strategy='fsdp' leaves it. Give the same strategy "
+            "again, or load its weights into a new module."
         )
     described = {f"parameter {name}": _said(each) for name, each in model.named_parameters()}
     described |= {f"buffer {name}": _said(each) for name, each in model.named_buffers()}

@@ -165,7 +165,7 @@ class Sharded(Parallel):
     def micro(self, last: bool) -> Iterator[None]:
         with self._whole_inside(), nullcontext() if self.inner.micro is None else self.inner.micro(last):
             yield
-        if last and self._buffers:  # such as running means, of which each process has seen its own batches
+        if self._buffers:  # such as running means, of which each process has seen its own batches
             send_from_main(self._buffers, self.group)
 
     @contextmanager

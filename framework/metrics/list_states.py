@@ -1,4 +1,4 @@
-"""Metrics of torchmetrics that keep what they are fed in lists, in a process that had nothing to feed: empty parts in their place."""
+"""Metrics of torchmetrics that keep what they are fed in lists, where a process had nothing to feed: empty parts instead."""
 
 from __future__ import annotations
 

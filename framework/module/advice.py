@@ -57,8 +57,8 @@ _TEXTS = (
     ),
     (
         "got mixed torch.Tensor and DTensor",
-        "Under strategy='fsdp' the parameters of a block are whole only while the block itself is called, and the others only inside "
-        "a step. Return from configure_sharding(self) what is called as one, and in a hook call self(x), on every rank.",
+        "Under strategy='fsdp' the parameters of a block are whole only while the block itself is called, and the others only "
+        "inside a step. Return from configure_sharding(self) what is called as one, and in a hook call self(x), on every rank.",
     ),
     (
         "multi-target not supported",

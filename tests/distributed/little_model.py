@@ -87,6 +87,24 @@ class Training:
         return {name: value.full_tensor().detach() for name, value in self.net.named_parameters()}
 
 
+class AfterBackward:
+    """Watches a step, and does something after its backward pass."""
+
+    active = True
+
+    def __init__(self, act):
+        self.backward_completed = act
+
+    def loss_computed(self, loss):
+        pass
+
+    def optimizer_step_started(self, optimizer):
+        pass
+
+    def optimizer_step_completed(self, optimizer):
+        pass
+
+
 def by_hand(net, steps, clip=None):
     """The same in one process, the batches in parts as the ranks have them."""
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)

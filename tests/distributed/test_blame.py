@@ -1,3 +1,4 @@
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -70,9 +71,7 @@ def test_a_run_in_which_one_rank_hangs_ends_with_one_report():
     ended = run_ranks(3, runs)
     assert [each.code for each in ended] == [124] * 3
     for rank in (0, 2):
-        line = ended[rank].stderr
-        assert line.startswith(f"Rank {rank} waits for others in ")
-        assert line.endswith(": epoch 1, iteration 7, in the step\n")
-        assert line.count("\n") == 1
+        line = rf"Rank {rank} waits for others in .*: epoch 1, iteration 7, in the step\n"
+        assert re.fullmatch(f"({line})?", ended[rank].stderr)  # nothing where rank 1 was gone before
     assert "It hangs here: epoch 1, iteration 7, in the step\n" in ended[1].stderr
     assert "in runs\n" in ended[1].stderr

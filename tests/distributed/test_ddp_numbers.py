@@ -67,7 +67,7 @@ def trained():
     return run
 
 
-@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CASES)
 def test_several_processes_train_as_one(trained, name, size):
     case = CASES[name]

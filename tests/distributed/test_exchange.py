@@ -29,7 +29,7 @@ def exchanged(rank):
         yield "nothing", [group.exchange("nothing"), group.from_main("nothing"), group.barrier("nothing")]
         yield "sums", group.sums("few", [rank, 0.1, -rank])
         yield "no sums", group.sums("none", [])
-        yield "many sums", group.sums("many", [float(rank)] * 100) == [3.0] * 100
+        yield "many sums", group.sums("many", [float(rank)] * 500) == [3.0] * 500
         yield "odd sums", str(group.sums("odd", [inf, nan, 1e308 if rank else 0.0]))
         yield "in the order of ranks", group.sums("order", [(1.0, 1e100, -1e100)[rank]]) == [(1.0 + 1e100) - 1e100]
 
@@ -56,7 +56,7 @@ def disagreeing(rank):
         yield told(group.exchange, "checkpoint 40" if rank == 1 else "train metrics of epoch 2", rank)
         yield told(group.barrier, f"rank {rank}")
         yield told(*((group.sums, "x", [1.0]) if rank == 2 else (group.exchange, "x")))
-        yield told(group.barrier, ("long " * 200) + str(rank))[:64]
+        yield told(group.barrier, ("long " * 500) + str(rank))[:64]
         yield told(group.sums, "losses", [1.0] * (rank % 2))
         yield told(*((group.from_main, "x") if rank == 0 else (group.exchange, "x", "y" * 5000)))
         yield group.exchange("after all that", rank)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.distributed.fsdp  # noqa: F401  # once, not in each process that is forked
+import torch.distributed.fsdp  # once, not in each process that is forked
 from loops import BATCH, Case, adamw, by_hand, on_all, two
 from ranks import on_ranks
 from torch import nn

@@ -110,7 +110,9 @@ def test_the_death_of_the_process_that_keeps_the_store_is_told_once():
     assert [each.stderr.count(told) for each in ended] == [0, 1, 0], ended  # beside warnings of torch's store
 
 
-def test_a_ranks_own_error_is_shown_where_the_store_is_gone():
+def test_a_ranks_own_error_is_shown_where_the_store_is_gone(monkeypatch):
+    monkeypatch.setattr(lookout_file, "_STUCK_S", PATIENCE_S)
+
     def runs(rank):
         with joined(CPU) as group:
             if rank == 0:

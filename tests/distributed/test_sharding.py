@@ -1,16 +1,16 @@
 import warnings
-from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed.fsdp  # once, not in each process that is forked
-from little_model import CPU, SIZE, Training, adamw, all_split, by_hand, is_split, made, tokens, without_dropout
+from little_model import CPU, SIZE, AfterBackward, Training, adamw, all_split, by_hand, is_split, made, tokens, without_dropout
 from ranks import on_ranks
 from torch import nn
 
-from framework import AMP, FSDP, ModuleError, RankError, SettingError
+from framework import AMP, DDP, FSDP, ModuleError, Plain, RankError, SettingError
 from framework.backends import Clip
 from framework.backends.ownership import refuse_foreign
+from framework.distributed.blocks import find_blocks
 from framework.distributed.group import joined
 
 
@@ -106,17 +106,11 @@ def _inf_in_one_part(rank):
             training = Training(made(), group, inner, optimizers=optimizers)
             before = training.whole()
 
-            def plant(loss, net=training.net):
+            def plant(net=training.net):
                 weight = net.layers[1].linear.weight
                 weight.grad.to_local()[0, 0] = float("inf") if rank == 1 else 0.0
 
-            training.step.observer = SimpleNamespace(
-                active=True,
-                loss_computed=lambda loss: None,
-                backward_completed=lambda: plant(None),
-                optimizer_step_started=lambda optimizer: None,
-                optimizer_step_completed=lambda optimizer: None,
-            )
+            training.step.observer = AfterBackward(plant)
             training.run([0])
             training.step.counter.settle()
             (count,) = training.step.counter.skipped.values()
@@ -150,19 +144,19 @@ def _refused(rank):
         Training(Mixed(), group, blocks=lambda net: [net.two])
         with pytest.raises(RankError, match=r"parameter weight of Linear is float32 \(2, 3\) on rank 1 and float32 \(2, 2\)"):
             Training(nn.Linear(2 + rank, 2), group)
-        with pytest.raises(
-            SettingError, match=r"optimizer 'main' \(LBFGS\) needs a closure .* which strategy='fsdp' does not allow"
-        ):
+        with pytest.raises(SettingError, match=r"optimizer 'main' \(LBFGS\) needs a closure .* strategy='fsdp' does not allow"):
             Training(nn.Linear(2, 2), group, optimizers=lambda net: {"main": torch.optim.LBFGS(net.parameters())})
         net = made()
         Training(net, group)
         Training(net, group)
         with pytest.raises(SettingError, match=r"This Net is in parts by FSDP\(.* Use the same strategy and precision"):
             Training(net, group, AMP(CPU, "bf16"))
+        with pytest.raises(SettingError, match="This Net is in parts over the processes, as strategy='fsdp' leaves it"):
+            DDP().over(Plain(CPU), group, find_blocks).place(net)
     torch.distributed.destroy_process_group()
-    with joined(CPU) as group:
-        with pytest.raises(SettingError, match="This Net is in parts over processes that have left each other since"):
-            Training(net, group)
+    message = "This Net is in parts over processes that have left each other since"
+    with joined(CPU) as group, pytest.raises(SettingError, match=message):
+        Training(net, group)
 
 
 def test_what_cannot_be_split_is_refused():

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 
 import pytest
 import yaml
@@ -22,7 +24,9 @@ BASH = [block for block in BLOCKS if block.language == "bash"]
 YAML = [block for block in BLOCKS if block.language == "yaml"]
 
 
-def test_the_script_runs_in_two_processes_and_prints_what_is_shown(tmp_path):
+def test_the_script_runs_in_one_and_in_two_processes_and_prints_what_is_shown(tmp_path):
+    with redirect_stdout(StringIO()) as alone:
+        exec(compile(SCRIPT.code, "distributed.md", "exec"), {"__name__": "__main__"})
     (tmp_path / "train.py").write_text(SCRIPT.code)
     command = BASH[0].code.split()
     assert command[0] == "torchrun"
@@ -35,10 +39,11 @@ def test_the_script_runs_in_two_processes_and_prints_what_is_shown(tmp_path):
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    words, numbers = words_and_numbers(done.stdout)
     shown_words, shown_numbers = words_and_numbers(BASH[0].shown)
-    assert words == shown_words, done.stdout
-    assert numbers == pytest.approx(shown_numbers, rel=0.02), done.stdout
+    for printed in (alone.getvalue(), done.stdout):
+        words, numbers = words_and_numbers(printed)
+        assert words == shown_words, printed
+        assert numbers == pytest.approx(shown_numbers, rel=0.02), printed
 
 
 def test_the_shell_is_shell_and_torchrun_knows_its_options():

@@ -1,6 +1,8 @@
 """What the tests of several processes train: small, the same on each rank, and on one process at the same global batch."""
 
 import torch
+import torch._dynamo  # DistributedDataParallel imports it, for seconds, in each process that has not yet
+import torch.distributed.fsdp
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset

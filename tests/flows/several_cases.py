@@ -3,14 +3,14 @@
 import warnings
 
 import torch
-from tests.flows.several import CLASSES, GLOBAL, Net, dataset, loader, made, weights
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
 from torchmetrics.classification import BinaryAUROC, MulticlassAccuracy
 
-from framework import EMA, Events, Schedule, TrainModule, rank, seed_all
+from framework import DDP, EMA, Events, Schedule, TrainModule, rank, seed_all
+from tests.flows.several import CLASSES, GLOBAL, Net, dataset, loader, made, weights
 
 QUIET = {"progress": False, "seed": 3, "accelerator": "cpu"}
 STEPS = 52
@@ -74,7 +74,7 @@ class GAN(TrainModule):
         self.critic = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1))
 
     def training_step(self, batch):
-        x, y = batch
+        x, _ = batch
         fake = self.generator(x.roll(1, 1))
         yield "critic", F.softplus(self.critic(fake.detach())).mean() + F.softplus(-self.critic(x)).mean()
         yield "generator", F.softplus(-self.critic(fake)).mean()
@@ -281,6 +281,37 @@ def metrics(size):
 
 def recomputed(size):
     return run(made(), size, checkpoint_activations=True)
+
+
+class Normalised(Net):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(16)
+
+    def forward(self, x):
+        return self.out(self.norm(self.into(x)))
+
+
+def normalised(size):
+    """Each rank normalises over its own batch; what all have in the end are the buffers of rank 0."""
+    average = EMA(0.9)
+    module = new(Normalised)
+    data = loader(GLOBAL // size, samples=104)  # none of one sample
+    done = run(module, size, data, handlers=[average], max_iters=9, strategy=DDP(find_unused_parameters=True))
+    with average.evaluation_weights(module):
+        return {**done, "averages": whole(module)}
+
+
+FSDP_SETTINGS = {
+    "plain": {},
+    "accumulated": {"accumulate": 3},
+    "clipped": {"clip_norm": 0.1, "accumulate": 2},
+    "recomputed": {"checkpoint_activations": True},
+}
+
+
+def sharded(size, strategy):
+    return {name: run(made(optimizer="adamw"), size, strategy=strategy, **given) for name, given in FSDP_SETTINGS.items()}
 
 
 CASES = {

@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reliability.md").read_text()
 TABLE = PAGE.split("## What goes wrong, and what happens")[1].split("\n## ")[0]
 ROWS = {int(row[0]): row[1:] for line in TABLE.splitlines() if (row := re.split(r" *\| *", line.strip("| "))) and row[0].isdigit()}
-LATER = ("comes with distributed training",)
 
 
 def marks(node):
@@ -31,7 +30,7 @@ def marked(folder):
 def test_the_table_is_whole():
     assert list(ROWS) == list(range(1, 38))
     assert {len(row) for row in ROWS.values()} == {3}
-    assert {held for *_, held in ROWS.values()} == {"yes", *LATER}
+    assert {held for *_, held in ROWS.values()} == {"yes"}
     assert all(bool(happens) == (held == "yes") for _, happens, held in ROWS.values())
 
 

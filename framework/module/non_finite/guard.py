@@ -115,8 +115,8 @@ class NanGuard:
             self._put_back()
         label, state = self._label(names), self.state
         self._reasons["+".join(names)] = (
-            f"The {what}{label and f' for {label!r}'} of another process {'is' if what == 'loss' else 'are'} not finite in iteration "
-            f"{state.iteration} (epoch {state.epoch})."
+            f"The {what}{label and f' for {label!r}'} of another process {'is' if what == 'loss' else 'are'} not finite in "
+            f"iteration {state.iteration} (epoch {state.epoch})."
         )
 
     def note_step(self, names: tuple[str, ...]) -> None:

@@ -121,8 +121,8 @@ def refuse_changes(
     if not changed:
         return
     whole = (
-        f"\nThe run had {processes[0]} processes and has {processes[1]} now; the batch size is that of a step of all of them. For the "
-        f"same steps with any number of them, give the loader batch_size={then['batch size']} and fit batch='global'."
+        f"\nThe run had {processes[0]} processes and has {processes[1]} now; the batch size is that of a step of all of them. "
+        f"For the same steps with any number of them, give the loader batch_size={then['batch size']} and fit batch='global'."
         if "batch size" in changed and processes[0] != processes[1] and then.get("batch size") is not None
         else ""
     )

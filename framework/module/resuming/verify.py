@@ -119,8 +119,8 @@ def verify_resume(
 def _refuse_what_cannot_be_checked(train_data: Any, settings: Mapping[str, Any]) -> None:
     if (size := world_size()) > 1:
         raise SettingError(
-            f"verify_resume trains in one process, and this is one of {size}. Call it in a script that is started without torchrun: "
-            "several processes stop and resume in the same way."
+            f"verify_resume trains in one process, and this is one of {size}. Call it in a script that is started without "
+            "torchrun: several processes stop and resume in the same way."
         )
     ours = [name for name in settings if name in _OURS]
     if ours:

@@ -56,7 +56,8 @@ def find_lr(
 
     It ends early where the loss diverges. Schedules are left out; the module's hooks run, but those at the end of an epoch and of a
     run. Groups of parameters keep the proportions of their rates; a rate is that of the group with the largest. Each step is
-    waited for. Of several processes all find the same rate, for the steps that they make together. Afterwards the module, its data and the random streams are as they were.
+    waited for. Several processes find one rate, that of the steps that they make together. Afterwards the module, its data and the
+    random streams are as they were.
 
     See: Smith, "Cyclical Learning Rates for Training Neural Networks" (2015), arXiv:1506.01186.
 

@@ -61,7 +61,5 @@ def give(rank):
 
 
 def test_other_settings_are_refused():
-    with pytest.raises(
-        AssertionError, match=r"Rank 1 was given another max_epochs than rank 0: 2 there, 1 on rank 0\. All"
-    ):
+    with pytest.raises(AssertionError, match=r"Rank 1 was given another max_epochs than rank 0: 2 there, 1 on rank 0\. All"):
         on_ranks(2, give)

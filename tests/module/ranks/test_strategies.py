@@ -24,9 +24,7 @@ def test_a_strategy_is_named_or_given():
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_strategy_for_several_processes_needs_torchrun(strategy):
     with (
-        pytest.raises(
-            SettingError, match=rf"strategy='{strategy}' trains with the processes that torchrun starts, .*--nproc"
-        ),
+        pytest.raises(SettingError, match=rf"strategy='{strategy}' trains with the processes that torchrun starts, .*--nproc"),
         joined_for(settings(strategy=strategy), CPU),
     ):
         pass

@@ -261,5 +261,5 @@ def test_two_batches_are_enough(line, batches):
 def test_it_is_for_one_process(noisy, batches, monkeypatch):
     for name, value in {"RANK": 1, "LOCAL_RANK": 1, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}.items():
         monkeypatch.setenv(name, str(value))
-    with pytest.raises(SettingError, match="verify_resume trains in one process, and this is one of 2. Call it in a script that is"):
+    with pytest.raises(SettingError, match=r"in one process, and this is one of 2\. Call it in a script that"):
         verify_resume(noisy(), batches)

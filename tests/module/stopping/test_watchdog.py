@@ -128,6 +128,7 @@ def test_a_process_that_only_waits_for_another_says_one_line():
             "The watchdog could not ask the other processes: ZeroDivisionError('division by zero')\n\nThe run hangs",
         ),
     ],
+    ids=["it says so", "it cannot ask"],
 )
 def test_the_process_to_blame_gives_the_report(blame, first):
     code, said = run_hanging(step_hangs_at=3, blame=blame)

@@ -17,6 +17,7 @@ from framework import (
     on,
 )
 from framework.handlers import EarlyStopping
+from tests.distributed.ranks import on_ranks
 
 
 def rehearse(module, train, val=None, **settings):
@@ -257,3 +258,10 @@ def test_scalers_that_skip_are_no_mistake(line, batches, fp16, capsys):
     result = rehearse(line(), batches, accelerator=fp16)
     assert result.state.optimizer_steps == {"main": 0}
     assert "amp (cpu) in fp16" in capsys.readouterr().out
+
+
+def test_several_processes_tell_once(line, batches, capfd):
+    settings = {"max_epochs": 2, "dry_run": True, "accelerator": "cpu"}
+    results = on_ranks(2, lambda rank: line().fit(batches, batches, **settings).reason)
+    assert results == ["dry_run: one batch of everything."] * 2
+    assert capfd.readouterr().out.count("Dry run of Line on cpu") == 1
