@@ -64,6 +64,7 @@ class Ordered(ABC):
         given: the data that it was made of.
         name: what to call it in a message.
         on_dropped: called after each batch that is read and dropped to go on inside a pass, which may take long; None for nothing.
+        own_to_rank: each of several processes brings data of its own, which is at a position of its own.
         share: what the batch that was handed out last counts in the mean over processes: its samples, times the processes, over the
             samples of the step; 0.0 for a batch that only fills up, and 1.0 where there is one process.
         reads_ahead_safely: a fetch may be broken off without loss: `load_position(position())` and `iter` give that batch again.
@@ -81,6 +82,7 @@ class Ordered(ABC):
     """
 
     share: float = 1.0
+    own_to_rank = False
     reads_ahead_safely = True
     given: Any = None
     name = "The data"

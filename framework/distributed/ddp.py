@@ -218,7 +218,8 @@ class Replicated(Parallel):
                 "Unfreeze some, with requires_grad_(True)."
             )
         self._ddp = self._settings.wrapped(self._runner)
-        if self._settings.rebuilds_buckets:
+        watched = any(each._backward_hooks or each._post_accumulate_grad_hooks for each in self._inside)
+        if self._settings.rebuilds_buckets and not watched:  # a hook of the user's may step or draw
             self._settle_buckets(self._ddp, self._runner)
 
     def _settle_buckets(self, ddp: DistributedDataParallel, runner: _Runner) -> None:

@@ -15,7 +15,7 @@ class Timers:
 
     - "train/time/iteration_s": seconds an iteration, from asking for its batch to its end;
     - "train/time/data_s": of these, the wait for the batch and its move to the device;
-    - "train/time/samples_per_s": samples a second.
+    - "train/time/samples_per_s": samples a second; of several processes, those of the first.
 
     Evaluations, checkpoints and what else lies between two iterations are not in it. Nothing waits for the device in a step. Where
     it computes beside the program, as CUDA does, a step that was only begun is not yet paid for: what is still to be computed at

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from framework.backends.base import Backend
 from framework.data.ordered import Ordered, ordered
 from framework.data.read_forward import ReadForward
+from framework.data.stateful import Stateful
 from framework.distributed.group import Group
 from framework.distributed.parallel import Parallel
 from framework.engine.engine import Engine
@@ -46,6 +47,7 @@ class Assembled(NamedTuple):
         source: gives the batches; None where there are none.
         sources: all that give batches, also for evaluations.
         length: tells how many batches a pass over the training data has now; None where the data does not know.
+        group: the processes that train together; None for one.
     """
 
     engine: Engine
@@ -55,6 +57,7 @@ class Assembled(NamedTuple):
     source: Ordered | None
     sources: list[Ordered]
     length: Callable[[], int | None]
+    group: Group | None
 
 
 def assemble(
@@ -82,6 +85,8 @@ def assemble(
     source = None if train is None else _source(train, seed, settings, group)
     batches = {stage: _ordered_for_evaluation(data, seed, group) for stage, data in val.items()}
     if group is not None:
+        if source is not None:
+            source.own_to_rank = settings.data_order == "loader" or isinstance(source, Stateful)
         refuse_other_data(group, source, batches)
     replaced = backend.place(module)
     optimizers = configured_optimizers(module)
@@ -124,7 +129,7 @@ def assemble(
         if isinstance(each, Ordered):
             each.name = f"The {stage} data"
     sources = [each for each in (source, *batches.values()) if isinstance(each, Ordered)]
-    return Assembled(engine, run, optimizers, schedules, source, sources, partial(_epoch_length, counted, settings))
+    return Assembled(engine, run, optimizers, schedules, source, sources, partial(_epoch_length, counted, settings), group)
 
 
 def _source(train: Iterable[Any], seed: int, settings: FitSettings, group: Group | None) -> Ordered:

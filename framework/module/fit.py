@@ -25,10 +25,11 @@ from framework.module.ending import finish, leave
 from framework.module.evaluation import logging_to, named_if_empty, raise_taken, restore_modes
 from framework.module.loggers import Loggers, begin_fit
 from framework.module.place import advised, note_place
+from framework.module.ranks.agreed import share_signal
 from framework.module.ranks.agreement import refuse_other_settings
 from framework.module.ranks.own import settings_of_rank
 from framework.module.ranks.strategies import afterwards, group_of, joined_for, mesh_of, parallel
-from framework.module.ranks.streams import seed_apart
+from framework.module.ranks.streams import position_of_rank, seed_apart
 from framework.module.registration import register
 from framework.module.result import FitResult
 from framework.module.resuming.chosen_weights import LastFit
@@ -101,6 +102,8 @@ def _fit(
         stack.enter_context(signals)
         loggers = stack.enter_context(Loggers(() if settings.dry_run else settings.loggers))
         result = _train(module, backend, train, val, settings, signals, folder, past, rehearsal, loggers)
+        if group is not None:
+            share_signal(group, signals)
         loggers.close(result.status, result.reason)
     if rehearsal is not None:
         result = rehearsal.tell(result)
@@ -221,7 +224,7 @@ def _run(module: TrainModule, assembled: Assembled, settings: FitSettings, saver
         if settings.progress:
             print(tell(past), flush=True)  # noqa: T201  # one line, beside the progress
         if source is not None:
-            source.load_position(past.parts["run"]["data"])
+            source.load_position(position_of_rank(past.parts["run"], assembled.group))
     if past is not None and past.after is not None:
         run.restarting = True
         run.skip_taken(past.parts["run"])

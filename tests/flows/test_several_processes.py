@@ -145,3 +145,54 @@ def test_after_fsdp_a_module_evaluates_predicts_trains_and_exports(tmp_path):
         assert of_rank == pytest.approx(results, abs=1e-5)
         assert (predicted - predictions).abs().max() < 1e-5
     assert furthest(load_file(tmp_path / "1.safetensors"), load_file(tmp_path / "2.safetensors")) < 1e-5
+
+
+def look_at_one(rank):
+    module, heads = made(), []
+    for prediction in module.predict_batches(x_only(8)):
+        heads.append(len(prediction))
+        break
+    return heads, len(module.predict(x_only(8)))
+
+
+def test_the_first_predictions_may_be_enough():
+    assert on_ranks(2, look_at_one) == [([16], 41)] * 2
+
+
+class OwnData:
+    """Batches of this rank alone, in an order of its own, at a position of its own."""
+
+    def __init__(self, rank):
+        self.rank, self.done = rank, 0
+
+    def __iter__(self):
+        for batch in list(loader(8, samples=64, seed=rank_seed(self.rank), shuffle=False))[self.done :]:
+            self.done += 1
+            yield batch
+        self.done = 0
+
+    def __len__(self):
+        return 8
+
+    def state_dict(self):
+        return {"done": self.done, "rank": self.rank}
+
+    def load_state_dict(self, state):
+        assert state["rank"] == self.rank
+        self.done = state["done"]
+
+
+def rank_seed(rank):
+    return 10 + rank
+
+
+def own_data(rank, folder, limits):
+    for limit in limits:
+        module = made()
+        module.fit(OwnData(rank), max_iters=limit, run_dir=folder, **QUIET)
+    return weights(module)
+
+
+def test_data_that_each_rank_brings_goes_on_where_that_rank_was(tmp_path):
+    whole, parts = on_ranks(2, own_data, tmp_path / "whole", [20]), on_ranks(2, own_data, tmp_path / "parts", [11, 20])
+    assert furthest(whole[0], parts[0]) == furthest(whole[1], parts[1]) == 0

@@ -24,7 +24,7 @@ class Agreed:
 
     Attributes:
         stop: a rank wants the run to stop.
-        save: a rank wanted to save, when asked last.
+        save: a rank wanted to save, when asked last; whoever saves takes it back.
     """
 
     def __init__(self, group: Group, wishes: Callable[[], tuple[bool, bool]], signals: StopSignals) -> None:
@@ -41,6 +41,11 @@ class Agreed:
         if self._left <= 0:
             self.ask()
 
+    def begin_pace(self) -> None:
+        """Begins to find out anew how many steps a second has: those of an evaluation are not those of training."""
+        self._left = self._between = 1
+        self._asked = perf_counter()
+
     def ask(self) -> None:
         """Asks now: where all ranks are at the same place anyway."""
         now = perf_counter()
@@ -50,15 +55,16 @@ class Agreed:
         self.save = sums[1] > 0
         if sums[0] > 0 and not self.stop:
             self.stop = True
-            self._share_signal()
+            share_signal(self._group, self._signals)
         if taken > 0:  # all ranks have taken as many, and reckon with the same seconds
             seconds = sums[2] / self._group.world_size / taken
             self._between = max(1, min(int(EVERY_S / max(seconds, 1e-9)), _GROWTH * self._between))
         self._left = self._between
         self._asked = now
 
-    def _share_signal(self) -> None:
-        asked = self._signals.asked
-        for number in self._group.exchange("the signal that ends the run", None if asked is None else int(asked)):
-            if number is not None and self._signals.asked is None:
-                self._signals.asked = signal.Signals(number)
+
+def share_signal(group: Group, signals: StopSignals) -> None:
+    """Lets a signal that one rank has received count as received by all, so that all leave in the same way."""
+    for number in group.exchange("the signal that ends the run", None if signals.asked is None else int(signals.asked)):
+        if number is not None and signals.asked is None:
+            signals.asked = signal.Signals(number)

@@ -33,7 +33,7 @@ def refuse_other_settings(group: Group, module: TrainModule, settings: FitSettin
     """
     facts = facts_of("fit", module, settings.as_given(), seed=0)
     given = {name: value for name, value in facts.settings.items() if name not in _OWN}
-    of_ranks = group.exchange("what the ranks were given", {"module": facts.module, **given})
+    of_ranks = group.exchange("what the ranks were given", {"module": facts.module, "arguments": repr(facts.hparams), **given})
     for name, own in of_ranks[0].items():
         for rank, other in enumerate(of_ranks):
             if other.get(name) != own:
@@ -73,14 +73,15 @@ class Agreement:
         own = {
             "exact": {**rates, **{f"the steps of {name!r}": steps for name, steps in state.optimizer_steps.items()}},
             "norm": _norm(self._module),
-            "ends": (engine.terminate_reason or "terminate() was called.") if engine.should_terminate else None,
+            "ends": (engine.should_terminate, engine.terminate_reason or "terminate() was called."),
         }
         of_ranks = self._group.exchange(f"end of epoch {state.epoch}", own)
         _refuse_differences([each["exact"] for each in of_ranks], state.epoch)
         _refuse_drifted([each["norm"] for each in of_ranks], state.epoch)
-        reasons = [each["ends"] for each in of_ranks if each["ends"] is not None]
-        if reasons and not engine.should_terminate:
-            engine.terminate(reason=reasons[0])
+        ends = [each["ends"] for each in of_ranks if each["ends"][0]]
+        if ends and not engine.should_terminate:
+            asked, reason = ends[0]
+            engine.terminate(asked == "skip_completed", reason=reason)
 
 
 def _refuse_differences(of_ranks: Sequence[Mapping[str, float]], epoch: int) -> None:
@@ -95,9 +96,9 @@ def _refuse_differences(of_ranks: Sequence[Mapping[str, float]], epoch: int) -> 
 
 
 def _refuse_drifted(norms: Sequence[float | None], epoch: int) -> None:
+    first = norms[0]
     for rank, norm in enumerate(norms):
-        first = norms[0]
-        if norm is None or first is None or abs(norm - first) <= _NEAR * max(abs(norm), abs(first)) or norm != norm:
+        if norm is None or first is None or norm == first or norm != norm or abs(norm - first) <= _NEAR * max(norm, first):
             continue
         raise RankError(
             f"At the end of epoch {epoch} the weights of rank {rank} are not those of rank 0: their norm is {norm:.6g} there, "

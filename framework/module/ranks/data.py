@@ -43,6 +43,8 @@ def refuse_other_data(group: Group, train: Ordered | None, evaluations: Mapping[
 def _facts(data: Any) -> dict[str, Any]:
     if data is None:
         return {}
+    if isinstance(data, Ordered) and data.own_to_rank:
+        return {"batches": length_of(data)}
     traits = data.traits() if isinstance(data, Ordered) else {}
     samples = data.position().get("length") if isinstance(data, Ordered) else None
     return {"samples": samples, **traits, "batches": length_of(data)}

@@ -33,8 +33,9 @@ class RecordedOverRanks:
         try:
             added = self._group.sums(f"{_TAG}{stage}/: {', '.join(names)}", [number for name in names for number in sums[name]])
         except RankError as error:
-            if not all(place.startswith(f"{_TAG}{stage}/: ") for place in re.findall('"([^"]*)"', str(error))):
-                raise
+            places = re.findall('"([^"]*)"', str(error))
+            if len(places) < 2 or not all(place.startswith(f"{_TAG}{stage}/: ") for place in places):
+                raise  # one place: a rank that never comes there
             raise _other_names(self._group.exchange(f"names recorded under {stage}/", names), stage) from None
         return {name: (added[2 * index], added[2 * index + 1]) for index, name in enumerate(names)}
 
@@ -53,5 +54,6 @@ def _other_names(of_ranks: list[list[str]], stage: str) -> RankError:
     ]
     return RankError(
         f"The ranks have recorded different names since the last point of the curves: {'; '.join(lines)}. Record the same names on "
-        "each rank, in the same steps; where one has nothing to say, log(name, 0.0, n=0) counts for nothing."
+        "each rank, in the same steps; where one has nothing to say, log(name, 0.0, n=0) counts for nothing. A handler that logs "
+        "runs on every rank: give its class all_ranks = True."
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from framework.distributed.group import Group
+from framework.errors import ResumeError
 from framework.metrics.recorder import Recorder
 from framework.seeding import derive_seed, random_state, seed_all, set_random_state
 
@@ -27,9 +28,40 @@ def seed_apart(seed: int, group: Group, *parts: int) -> None:
         seed_all(derive_seed(seed, group.rank, *parts))
 
 
-def gather_own(group: Group, recorder: Recorder) -> list[dict[str, Any]]:
-    """Returns by rank what a checkpoint has to hold of each: its random streams, and what it has recorded since the last point."""
-    return group.exchange("states of the ranks for a checkpoint", {"random": random_state(), "pending": recorder.pending()})
+def gather_own(group: Group, recorder: Recorder, data: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Returns by rank what a checkpoint has to hold of each.
+
+    Args:
+        group: the processes.
+        recorder: with what was recorded since the last point.
+        data: the position in data that each rank brings for itself; None where all have the same.
+    """
+    own = {"random": random_state(), "pending": recorder.pending(), "data": data}
+    return group.exchange("states of the ranks for a checkpoint", own)
+
+
+def position_of_rank(run: Mapping[str, Any], group: Group | None) -> Any:
+    """Returns the position in the data at which this rank goes on.
+
+    Args:
+        run: that part of a checkpoint.
+        group: the processes that go on; None for one.
+
+    Raises:
+        ResumeError: each rank has brought data of its own, and now there are more or fewer ranks.
+    """
+    ranks = run.get("ranks")
+    if not ranks or ranks[0].get("data") is None:
+        return run["data"]
+    size = 1 if group is None else group.world_size
+    if len(ranks) != size:
+        now = "is 1" if size == 1 else f"are {size}"
+        raise ResumeError(
+            f"Each of {len(ranks)} ranks has brought data of its own to the run, and now there {now}: "
+            "nobody can tell who has seen which samples. Go on with as many processes, or give all ranks the same data, without "
+            "data_order='loader'."
+        )
+    return ranks[0 if group is None else group.rank]["data"]
 
 
 def give_back(saved: list[Mapping[str, Any]], group: Group | None, recorder: Recorder, seed: int, iteration: int) -> None:

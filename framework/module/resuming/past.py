@@ -98,7 +98,8 @@ def open_past(
 
 
 def _refuse_other_pasts(group: Group, folder: RunFolder, past: Past | None) -> None:
-    found = group.exchange("the run in the folder", "no checkpoint" if past is None else past.checkpoint.path.name)
+    over = "" if past is None or past.result is None else " of a run that is over"
+    found = group.exchange("the run in the folder", "no checkpoint" if past is None else f"{past.checkpoint.path.name}{over}")
     for rank, other in enumerate(found):
         if other != found[0]:
             raise RankError(

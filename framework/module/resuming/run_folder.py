@@ -183,8 +183,11 @@ class RunFolder:
         """Writes a checkpoint, at once or in the background."""
         if self._group is not None and is_sharded(parts):
             self.store.save(step, parts, best=best, facts=facts, group=self._group)
-        elif self.writes:
+            return
+        if self.writes:
             (self._background or self.store).save(step, parts, best=best, facts=facts)
+        if self._group is not None:
+            self._group.barrier(f"the checkpoint of step {step}")  # a watchdog allows all of them the time that rank 0 takes
 
     def wait(self) -> None:
         """Waits for what is being written in the background; raises what went wrong there."""

@@ -82,7 +82,9 @@ class Snapshots:
         if after in _OPENS_NEXT and engine._position is not None:
             ended = self._run.one_pass or (engine._position.feed is None and not engine.should_terminate)
         group = group_of(self._backend)
-        ranks = None if group is None else gather_own(group, self._run.recorder)
+        position = None if self._source is None else self._source.position(ended=ended)
+        own = position if self._source is not None and self._source.own_to_rank else None
+        ranks = None if group is None else gather_own(group, self._run.recorder, own)
         return {
             "model": dict(module.state_dict()),
             "optimizer": {name: dump_optimizer(each, names) for name, each in self._optimizers.items()},
@@ -93,7 +95,7 @@ class Snapshots:
                 "metrics": dict(engine.state.metrics),
                 "random": random_state(),
                 "ranks": ranks,
-                "data": None if self._source is None else self._source.position(ended=ended),
+                "data": position,
                 "seed": self._seed,
                 "module": dump_rest(module),
                 "schedulers": [scheduler.state_dict() for scheduler in self._schedules.all],

@@ -90,6 +90,8 @@ class Boundary:
     def _save_or_stop(self, engine: Engine, after: str) -> None:
         if self._saver is not None and not self.asked and self._saver.is_due():
             self._saver.save(engine, after)
+            if self._agreed is not None:
+                self._agreed.save = False  # it is written
         if self.asked:  # also where it was asked for in the save
             engine.interrupt()
 
@@ -113,6 +115,8 @@ class Boundary:
     def begin_evaluation(self, engine: Engine) -> None:
         """Notes the evaluation that begins."""
         self._engine = engine
+        if self._agreed is not None:
+            self._agreed.begin_pace()
 
     def in_evaluation(self, engine: Engine) -> None:
         """Gives the evaluation up where the run is to stop."""
@@ -130,6 +134,8 @@ class Boundary:
     def end_evaluation(self) -> None:
         """Notes that the evaluation is over, or given up."""
         self._engine = None
+        if self._agreed is not None:
+            self._agreed.begin_pace()
 
     def on_signal(self, frame: FrameType | None, engine: Engine) -> None:
         """Leaves a wait for a batch at once, in the handler of a signal.

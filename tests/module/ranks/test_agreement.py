@@ -32,6 +32,7 @@ def end(rank, lr, factor, ends):
     [
         ([0.1, 0.1], [1.0, 1.0], [False, False], None),
         ([0.1, 0.1], [1.0, 1.0], [False, True], "solved"),
+        ([0.1, 0.1], [float("inf"), float("inf")], [False, False], None),
         (
             [0.1, 0.2],
             [1.0, 1.0],
@@ -48,7 +49,7 @@ def end(rank, lr, factor, ends):
             "all_ranks = True.",
         ),
     ],
-    ids=["alike", "one ends", "learning rate", "weights"],
+    ids=["alike", "one ends", "infinite", "learning rate", "weights"],
 )
 def test_the_end_of_an_epoch_is_compared(lr, factor, ends, told):
     assert on_ranks(2, end, lr, factor, ends) == [told, told]
@@ -63,3 +64,14 @@ def give(rank):
 def test_other_settings_are_refused():
     with pytest.raises(AssertionError, match=r"Rank 1 was given another max_epochs than rank 0: 2 there, 1 on rank 0\. All"):
         on_ranks(2, give)
+
+
+def make(rank):
+    from tests.flows.several import loader, made
+
+    made(dropout=0.1 * rank).fit(loader(8), max_epochs=1, progress=False, accelerator="cpu")
+
+
+def test_a_module_made_otherwise_is_refused():
+    with pytest.raises(AssertionError, match="Rank 1 was given another arguments than rank 0"):
+        on_ranks(2, make)

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
+import pytest
 import torch
 
-from framework import Recorder, seed_all
+from framework import Recorder, ResumeError, seed_all
 from framework.distributed.group import joined
-from framework.module.ranks.streams import gather_own, give_back, seed_apart, seed_of_rank
+from framework.module.ranks.streams import gather_own, give_back, position_of_rank, seed_apart, seed_of_rank
 from framework.seeding import derive_seed
 from tests.distributed.ranks import on_ranks
 
@@ -43,3 +46,14 @@ def test_another_number_of_ranks_takes_all_values_once():
     recorder = Recorder("train")
     give_back(first[6], None, recorder, 5, iteration=3)  # one process goes on
     assert recorder.pending() == {"loss": {"values": [0.0, 1.0], "weights": [2, 2]}}
+
+
+def test_data_of_each_rank_go_on_with_as_many_ranks_alone():
+    run = {"data": {"epoch": 1}, "ranks": [{"data": None}, {"data": None}]}
+    assert position_of_rank(run, None) == position_of_rank({"data": {"epoch": 1}}, None) == {"epoch": 1}
+    run["ranks"] = [{"data": {"epoch": 2}}, {"data": {"epoch": 3}}]
+    assert position_of_rank(run, SimpleNamespace(world_size=2, rank=1)) == {"epoch": 3}
+    with pytest.raises(ResumeError, match="Each of 2 ranks has brought data of its own to the run, and now there is 1: nobody"):
+        position_of_rank(run, None)
+    with pytest.raises(ResumeError, match="and now there are 4: nobody"):
+        position_of_rank(run, SimpleNamespace(world_size=4, rank=1))
