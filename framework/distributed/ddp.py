@@ -125,6 +125,7 @@ class Replicated(Parallel):
         self._trainable: list[bool] = []  # of those, which required gradients
         self._inside: set[nn.Parameter] = set()  # whose gradients `_ddp` averages
         self._last = True  # the micro-batch at hand ends its window
+        self._first = False  # `_ddp` has yet to see its static graph, which it does where it averages alone
         self._awaited = False  # `_ddp` waits for a backward pass
         self._averaged = False  # the gradients of the window are averaged
         self._shares_buffers = False
@@ -156,7 +157,7 @@ class Replicated(Parallel):
             self._follow()
         self._last, self._averaged = last, False
         contexts: list[AbstractContextManager[Any]] = [self._sending_buffers()] if self._shares_buffers else []
-        if not last and self._ddp is not None:
+        if not last and not self._first and self._ddp is not None:
             contexts.append(self._ddp.no_sync())
         if self.inner.micro is not None:
             contexts.append(self.inner.micro(last))
@@ -175,7 +176,7 @@ class Replicated(Parallel):
 
     def _run(self, *arguments: Any) -> Any:
         assert self._ddp is not None, "micro has made it"
-        self._awaited = self._last
+        self._awaited = self._last or self._first
         return self._ddp(*arguments)
 
     def backward(self, loss: Tensor, optimizers: Sequence[Optimizer], parameters: Sequence[nn.Parameter] | None) -> None:
@@ -184,7 +185,7 @@ class Replicated(Parallel):
         else:
             loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
         if self._awaited:
-            self._awaited, self._averaged = False, True
+            self._awaited, self._first, self._averaged = False, False, self._last
             self._refuse_unused()
 
     def reduce(self, optimizers: Sequence[Optimizer]) -> None:
@@ -217,7 +218,7 @@ class Replicated(Parallel):
                 f"All parameters of {type(module).__name__} are frozen (requires_grad is False), so there is nothing to train. "
                 "Unfreeze some, with requires_grad_(True)."
             )
-        self._ddp = self._settings.wrapped(self._runner)
+        self._ddp, self._first = self._settings.wrapped(self._runner), self._settings.static_graph
         watched = any(each._backward_hooks or each._post_accumulate_grad_hooks for each in self._inside)
         if self._settings.rebuilds_buckets and not watched:  # a hook of the user's may step or draw
             self._settle_buckets(self._ddp, self._runner)

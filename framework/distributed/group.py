@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from importlib import import_module
 from typing import Any
@@ -19,7 +19,7 @@ from framework.distributed.blame import Blame
 from framework.distributed.exchange import Exchange
 from framework.distributed.launch import Launch, find_launch
 from framework.distributed.lookout import Lookout
-from framework.distributed.meeting import meet
+from framework.distributed.meeting import meet, tell_end
 from framework.distributed.whereabouts import Whereabouts
 from framework.errors import AcceleratorError
 
@@ -152,7 +152,10 @@ def _member(launch: Launch | None, device: torch.device) -> Iterator[Group | Non
         dist.destroy_process_group()
     ours = bool(_kept) or not dist.is_initialized()
     store, second, keeps_store = _connections(launch, ours=ours)
-    name = meet(store, launch.rank, launch.world_size)
+    name = meet(store, launch.rank, launch.world_size, before=_met[-1] if _met else None)
+    if not _met and not keeps_store:
+        atexit.register(_tell_end, second, launch.rank)
+    _met[:] = [name]
     words = PrefixStore(name, second)
     with Lookout(words, launch.rank, launch.world_size, keeps_store=keeps_store) as lookout:
         if not dist.is_initialized():
@@ -172,12 +175,18 @@ def _member(launch: Launch | None, device: torch.device) -> Iterator[Group | Non
             atexit.register(_end_group)
 
 
+def _tell_end(store: Store, rank: int) -> None:
+    with suppress(RuntimeError):  # the store has ended first
+        tell_end(store, rank, _met[-1])
+
+
 def _end_group() -> None:
     if _kept == ["stays"]:
         dist.destroy_process_group()
 
 
 _kept: list[str] = []  # why torch's group is still there though the run is over: "stays", or "failed": alone it cannot be ended
+_met: list[str] = []  # the name of the last time
 _of_launch: list[Store] = []  # kept for all that is joined: rank 0 may have to open the port, and connecting takes time
 
 

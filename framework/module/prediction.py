@@ -38,7 +38,7 @@ def predict_batches(module: Declared, data: Iterable[Any], backend: Backend, lim
     Raises:
         DataError: no batch came.
     """
-    with joined(backend.device) as group, sharing(module, backend, data, group) as (own, seed):
+    with folded(), joined(backend.device) as group, sharing(module, backend, data, group) as (own, seed):
         try:
             yield from _predict(module, own, backend, limit, group, RandomStream(seed_of_rank(seed, group)))
         except GeneratorExit:  # the caller wants no more, on all ranks: no failure, which it would be outside of the block

@@ -197,3 +197,11 @@ def test_synchronize_waits_for_the_device(monkeypatch):
     Plain(CPU).synchronize()
     Plain(torch.device("cuda:1")).synchronize()
     assert waited == [torch.device("cuda:1")]
+
+
+def test_one_process_has_nothing_to_do_over_processes():
+    backend, net, step = Plain(CPU), nn.Linear(1, 1), object()
+    assert (backend.weight, backend.average) == (1.0, None)
+    assert backend.count((torch.ones(3, 2), torch.ones(3))) == 3
+    assert backend.parallel_step(net, step) is step
+    assert backend.inference_step(net, step) is step

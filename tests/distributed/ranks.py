@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import gc
 import multiprocessing
@@ -133,9 +134,12 @@ def _run(
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115  # pytest has put its own there
     signal.signal(signal.SIGINT, signal.default_int_handler)
     faulthandler.register(signal.SIGUSR1, file=2)  # where it hangs
+    atexit._clear()  # of the test
     try:
         returned = function(rank, *args)
     except BaseException as error:
         answer.write_bytes(pickle.dumps((None, "".join(traceback.format_exception(error)))))
         raise
+    finally:
+        atexit._run_exitfuncs()  # as at the end of a program; one that is forked leaves them out
     answer.write_bytes(pickle.dumps((returned, None)))

@@ -5,7 +5,7 @@ import pytest
 from torch.distributed import HashStore
 
 from framework import RankError
-from framework.distributed.meeting import meet
+from framework.distributed.meeting import meet, tell_end
 
 
 def meet_all(store, size):
@@ -37,3 +37,14 @@ def test_what_a_killed_process_has_left_is_answered_and_waited_for_no_more():
 def test_who_does_not_come_is_named(rank, size, missing):
     with pytest.raises(RankError, match=f"After 0:00:00 {missing} not come. fit, evaluate and predict work together"):
         meet(HashStore(), rank, size, timedelta(seconds=0))
+
+
+def test_who_has_ended_since_the_last_time_is_waited_for_no_more():
+    store = HashStore()
+    (name,) = {*meet_all(store, 3)}
+    tell_end(store, 2, name)
+    with pytest.raises(RankError, match=r"This rank waits for others, and rank 2 has ended. fit, evaluate and predict work"):
+        meet(store, 0, 3, before=name)
+    tell_end(store, 0, name)
+    with pytest.raises(RankError, match="and rank 0 has ended"):
+        meet(store, 1, 3, before=name)

@@ -156,3 +156,36 @@ def test_a_name_may_not_be_both_a_loss_and_something_else(engine, recorder):
     recorder.log("loss/g", 1.0)
     with pytest.raises(StepError, match="train/loss/g is recorded twice: by log and as the loss of the step"):
         record_of(recorder, "g")
+
+
+class Filling(Plain):
+    """A process whose batch only fills up."""
+
+    weight = 0.0
+
+    def count(self, batch):
+        return 0
+
+
+def test_a_batch_that_only_fills_up_is_not_recorded(engine, recorder):
+    filling, record = Filling(torch.device("cpu")), record_of(recorder)
+    for backend, value in ((CPU, 2.0), (filling, 50.0)):
+        recorder.samples = lambda backend=backend: backend.count(BATCH)
+        returned = {"loss": loss_of(value), "other": value}
+        returned_loss(lambda batch, engine, returned=returned: returned, recorder, record, backend)(engine, BATCH)
+    recorder.flush(7, 2)
+    assert recorder.means() == {"train/loss": 2.0, "train/other": 2.0}
+
+
+def test_a_sum_of_a_batch_that_only_fills_up_counts_nothing(engine, recorder):
+    filling = Filling(torch.device("cpu"))
+
+    def step(batch, engine):
+        yield "d", {"loss": loss_of(6.0), "n": 3}
+
+    record = record_of(recorder, "d")
+    for backend in (CPU, filling):
+        ((_, loss),) = yielded_losses(step, recorder, ["d"], lambda names: record, backend)(engine, BATCH)
+        assert (loss.total.item(), loss.count) == ((6.0, 3.0) if backend is CPU else (0.0, 0.0))
+    recorder.flush(7, 2)
+    assert recorder.means() == {"train/loss/d": 2.0}

@@ -100,3 +100,26 @@ def test_there_is_no_window_to_finish():
     step = step_of(network(), Recording(), [])
     step.finish_window()
     assert step.counter.steps == {"main": 0}
+
+
+def test_over_processes_the_optimizer_goes_by_their_mean():
+    for summed in (False, True):
+        backend, values = Recording(), []
+
+        def average(value, values=values):
+            values.append(value)
+            return value
+
+        net, calls = network(), []
+        backend.weight, backend.average = 0.5, average
+        step = step_of(net, backend, calls, summed=summed)
+        step.run(None, batches()[0])
+        assert not same(net, network())
+        if not summed:
+            loss = F.mse_loss(network()(batches()[0][0]), batches()[0][1])
+            assert values[0] == loss * 0.5
+            assert len(values) == len(calls)
+            assert not values[0].requires_grad
+        else:
+            assert values[0::3] == [8.0] * len(calls)  # of the update
+            assert values[2::3] == [8.0] * len(calls)

@@ -206,3 +206,39 @@ def test_a_closure_is_judged_too(cpu, a):
     step = ClosureStep(cpu, optimizers, lambda engine, batch: (a.sum(), None), None, guard=Refuses())
     with pytest.raises(ArithmeticError, match="bad"):
         step.run(None, None)
+
+
+class Another(Plain):
+    """One of two processes: says what the mean over both is."""
+
+    def __init__(self, *others):
+        super().__init__(torch.device("cpu"))
+        self.others = iter(others)
+
+    def average(self, taken):
+        return (taken + next(self.others)) / 2
+
+
+class Told(Judge):
+    def refuse_elsewhere(self, names, what):
+        self.told.append(("elsewhere", names, what))
+
+
+def test_processes_leave_out_a_loss_together(make, a):
+    guard = Told(judges_gradients=False)
+    step = make(guard, backend=Another(1.0, 0.0, 1.0, 0.0))
+    step.run(None, (1.0, 3.0))
+    step.run(None, (1.0, 3.0))
+    step.run(None, (101.0, 3.0))
+    step.run(None, (101.0, 3.0))
+    assert a.item() == -3.0
+    assert guard.told == [STEP, ("elsewhere", MAIN, "loss"), LEFT_OUT, LEFT_OUT, LEFT_OUT]
+
+
+def test_processes_leave_out_gradients_together(make, a):
+    guard = Told(judges_each_backward=True)
+    step = make(guard, backend=Another(1.0, 0.0, 1.0, 1.0))
+    step.run(None, (1.0, 3.0))
+    step.run(None, (1.0, 3.0))
+    assert a.item() == -3.0
+    assert guard.told == [("elsewhere", MAIN, "gradients"), LEFT_OUT, STEP]

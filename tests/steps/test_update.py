@@ -152,3 +152,48 @@ def test_a_window_in_which_each_batch_uses_other_parameters(cpu, a, b, optimizer
         update.backward(second.sum(), 2, None)
         update.finish(None)
     assert (a.item(), b.item()) == (-1.0, -1.0)
+
+
+def test_what_a_batch_counts_over_processes_weighs_its_mean(cpu, update, a):
+    cpu.weight = 0.5
+    update.backward((a * 6).sum(), 1, None)
+    update.finish(None)
+    assert a.item() == -3.0
+
+
+@pytest.mark.parametrize(("weight", "stepped"), [(0.5, -2.0), (0.0, 0.0)])
+def test_a_sum_over_processes_counts_by_its_count_unless_it_only_fills_up(cpu, update, a, weight, stepped):
+    cpu.weight, cpu.average = weight, lambda count: count or 1.0  # another process has things where this one has none
+    update.backward(SummedLoss((a * 6).sum(), 3.0), 1, None)
+    update.finish(None)
+    assert a.item() == stepped
+
+
+@pytest.mark.parametrize("kind", [float, torch.tensor])
+def test_sums_are_divided_by_the_mean_of_the_counts_over_processes(cpu, update, a, kind):
+    asked = []
+
+    def average(count):
+        asked.append(float(count))
+        return count * 2  # the other process has three times as much
+
+    cpu.average = average
+    for count in (1.0, 3.0):
+        update.backward(SummedLoss((a * 8).sum(), kind(count)), 2, None)
+    update.finish(None)
+    assert a.item() == -16.0 / 8.0
+    assert asked == [1.0, 4.0]  # twice a window, whatever it holds
+
+
+def test_means_are_not_asked_for_over_processes(cpu, update, a):
+    cpu.average = lambda count: pytest.fail("it costs a round between the processes")
+    update.backward(a.sum(), 2, None)
+    update.backward(a.sum(), 2, None)
+    update.finish(None)
+    assert a.item() == -1.0
+
+
+def test_a_step_with_nothing_in_it_on_any_process_is_refused(cpu, update, a):
+    cpu.average = lambda count: count
+    with pytest.raises(StepError, match=r"'n': 0} for every batch of an optimizer step"):
+        update.backward(SummedLoss((a * 0).sum(), 0.0), 1, None)

@@ -1,3 +1,4 @@
+import re
 import warnings
 
 import pytest
@@ -79,6 +80,25 @@ def test_a_sum_is_judged_by_its_mean(make, engine):
     guard.begin(engine, None)
     assert guard.takes_loss(MAIN, SummedLoss(loss_of(3.0), 0))
     assert not guard.takes_loss(MAIN, SummedLoss(loss_of(3.0), torch.tensor(NAN)))
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("loss", "The loss for 'main' of another process is not finite in iteration 7 (epoch 2)."),
+        ("gradients", "The gradients for 'main' of another process are not finite in iteration 7 (epoch 2)."),
+    ],
+)
+def test_what_another_process_does_not_take_is_left_out_here_too(make, module, what, said):
+    guard = make(yields=True)
+    guard.begin(None, None)
+    module(torch.ones(4, 2))
+    assert guard.takes_loss(MAIN, loss_of(1.0))
+    guard.refuse_elsewhere(MAIN, what)
+    assert (module[0].running_mean.tolist() == [0.0, 0.0]) is (what == "loss")
+    with pytest.warns(UserWarning, match=re.escape(f"{said} Its step is left out")):
+        guard.note_left_out(MAIN)
+    assert guard.state_dict()["reasons"] == {"main": said}
 
 
 def test_bad_gradients_are_named(make, module):
