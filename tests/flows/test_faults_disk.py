@@ -114,8 +114,8 @@ def test_the_folder_is_removed_in_the_run(tmp_path, monkeypatch, what, in_backgr
     first_save_is_over = Event()
     write = CheckpointStore.write
 
-    def told(store, save):
-        path = write(store, save)
+    def told(store, save, group=None):
+        path = write(store, save, group)
         first_save_is_over.set()
         return path
 

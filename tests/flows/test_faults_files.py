@@ -215,13 +215,13 @@ def test_links_lead_nowhere(killed, whole, tmp_path):
 
 
 @pytest.mark.fault(36)
-@pytest.mark.parametrize(("version", "which"), [(2, "a newer"), (0, "the older"), ("x", "the older")])
+@pytest.mark.parametrize(("version", "which"), [(3, "a newer"), (0, "the older"), ("x", "the older")])
 def test_another_format_of_checkpoints(killed, version, which):
     forge(newest(killed), {}, format=version, versions={"framework": "9.9"})
     with pytest.raises(
         CheckpointError,
         match=rf"step-00000004 is a checkpoint of format {version!r}, written by framework 9\.9\. "
-        rf"This framework, {__version__}, reads format 1\. Use {which} framework for it\.",
+        rf"This framework, {__version__}, reads formats 1 and 2\. Use {which} framework for it\.",
     ):
         go_on(killed)
     assert checkpoints(killed) == ["step-00000004", "step-00000002", "last.json"]

@@ -42,9 +42,9 @@ def slow_writer(monkeypatch):
     """Lets each save of step 3 wait until it is told to go on."""
     go, real = Event(), CheckpointStore.write
 
-    def write(self, save):
+    def write(self, save, group=None):
         assert save.step != 3 or go.wait(LONG_S), "the run waited for the save"
-        return real(self, save)
+        return real(self, save, group)
 
     monkeypatch.setattr(CheckpointStore, "write", write)
     return go

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from framework import Events, TrainModule, seed_all
 from framework.handlers import EMA
-from framework.module import fit as fit_file
+from framework.module import ending, whereabouts
 from framework.module.stopping import boundary as boundary_file, signals as signals_file
 from framework.module.stopping.signals import Interrupted
 from framework.module.stopping.watchdog import Watchdog
@@ -114,7 +114,7 @@ def test_an_interrupted_run_leaves_with_its_result(tmp_path, usual_handlers):
 
 @pytest.mark.fault(14)
 def test_ctrl_c_at_a_prompt_returns_the_result(tmp_path, usual_handlers, monkeypatch):
-    monkeypatch.setattr(fit_file, "is_interactive", lambda: True)
+    monkeypatch.setattr(ending, "is_interactive", lambda: True)
     module, result = fit(tmp_path, Small(step_6=lambda: raise_signal(SIGINT)))
     assert (result.status, module.events) == ("interrupted", ["interrupt", "closed"])
     assert result.reason.startswith("SIGINT (Ctrl-C) ended the run in epoch 2, iteration 6; it is saved")
@@ -236,7 +236,7 @@ def test_reading_forward_is_no_hang(tmp_path, monkeypatch):
             yield batch
 
     read, beats = [], []
-    monkeypatch.setattr(fit_file, "Watchdog", Counting)
+    monkeypatch.setattr(whereabouts, "Watchdog", Counting)
     with pytest.raises(OSError, match="a step failed"):
         fit(tmp_path, Small(step_4=fail), train=batches, save_every=Events.ITERATION_COMPLETED(every=3))
     read.clear(), beats.clear()
