@@ -122,7 +122,9 @@ def test_a_ranks_own_error_is_shown_where_the_store_is_gone(monkeypatch):
             except RuntimeError:
                 raise ValueError("its own") from None
 
-    assert shown(run_ranks(2, runs, agent=False))[1] == (1, "ValueError: its own")
+    ended = run_ranks(2, runs, agent=False)[1]
+    assert ended.code == 1
+    assert ended.stderr.count("\nValueError: its own\n") == 1  # torch's own library may warn of the store after it
 
 
 def test_a_broken_connection_between_living_ranks_is_shown_as_it_is():
