@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 
 from framework.backends.autocast import F
 from framework.backends.base import Backend
-from framework.backends.ownership import parameters_of
 from framework.distributed.parallel import Parallel
 from framework.distributed.replicas import average_gradients, send_from_main
 from framework.distributed.strategy import Strategy
@@ -123,7 +122,7 @@ class Replicated(Parallel):
         self._ddp: DistributedDataParallel | None = None
         self._parameters: list[nn.Parameter] = []  # of the module, when `_ddp` was made
         self._trainable: list[bool] = []  # of those, which required gradients
-        self._inside: set[nn.Parameter] = set()  # whose gradients `_ddp` averages
+        self._inside: set[int] = set()  # the ids of those whose gradients `_ddp` averages
         self._last = True  # the micro-batch at hand ends its window
         self._first = False  # `_ddp` has yet to see its static graph, which it does where it averages alone
         self._awaited = False  # `_ddp` waits for a backward pass
@@ -192,10 +191,11 @@ class Replicated(Parallel):
         if self.inner.reduce is not None:
             self.inner.reduce(optimizers)
             return
-        left = [each for each in parameters_of(optimizers) if each.requires_grad or each.grad is not None]
-        if self._averaged:
-            self._averaged = False
-            left = [each for each in left if each not in self._inside]
+        done = self._inside if self._averaged else ()
+        self._averaged = False
+        groups = [group["params"] for optimizer in optimizers for group in optimizer.param_groups]
+        held = dict.fromkeys(each for group in groups for each in group if id(each) not in done)
+        left = [each for each in held if each.requires_grad or each.grad is not None]
         if left:
             average_gradients(left, self.group, " and ".join(repr(self._names[each]) for each in optimizers))
 
@@ -212,14 +212,14 @@ class Replicated(Parallel):
         module = self._runner.module
         self._parameters = list(module.parameters())
         self._trainable = [each.requires_grad for each in self._parameters]
-        self._inside = {each for each in self._parameters if each.requires_grad}
+        self._inside = {id(each) for each in self._parameters if each.requires_grad}
         if not self._inside:
             raise ModuleError(
                 f"All parameters of {type(module).__name__} are frozen (requires_grad is False), so there is nothing to train. "
                 "Unfreeze some, with requires_grad_(True)."
             )
         self._ddp, self._first = self._settings.wrapped(self._runner), self._settings.static_graph
-        watched = any(each._backward_hooks or each._post_accumulate_grad_hooks for each in self._inside)
+        watched = any(each._backward_hooks or each._post_accumulate_grad_hooks for each in self._parameters)
         if self._settings.rebuilds_buckets and not watched:  # a hook of the user's may step or draw
             self._settle_buckets(self._ddp, self._runner)
 
@@ -247,7 +247,7 @@ class Replicated(Parallel):
             self._ddp._check_reducer_finalized()  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             named = self._ddp.module.module.named_parameters()
-            unused = [name for name, each in named if each in self._inside and each.grad is None]
+            unused = [name for name, each in named if id(each) in self._inside and each.grad is None]
             some = ", ".join(unused[:5]) + ", ..." * (len(unused) > 5) if unused else "some of them"
             raise StepError(
                 f"Parameters that require gradients took no part in the loss on rank {self.group.rank}: {some}. The processes wait "
@@ -264,7 +264,7 @@ class _Runner(nn.Module):
         self.module = module
         self.step = step
 
-    def forward(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any) -> Any:  # without what a module does for hooks: it has none
         return self.step(*arguments)
 
 
