@@ -153,8 +153,6 @@ def _member(launch: Launch | None, device: torch.device) -> Iterator[Group | Non
     ours = bool(_kept) or not dist.is_initialized()
     store, second, keeps_store = _connections(launch, ours=ours)
     name = meet(store, launch.rank, launch.world_size, before=_met[-1] if _met else None)
-    if not _met and not keeps_store:
-        atexit.register(_tell_end, second, launch.rank)
     _met[:] = [name]
     words = PrefixStore(name, second)
     with Lookout(words, launch.rank, launch.world_size, keeps_store=keeps_store) as lookout:
@@ -175,9 +173,10 @@ def _member(launch: Launch | None, device: torch.device) -> Iterator[Group | Non
             atexit.register(_end_group)
 
 
-def _tell_end(store: Store, rank: int) -> None:
-    with suppress(RuntimeError):  # the store has ended first
-        tell_end(store, rank, _met[-1])
+def _tell_end(rank: int) -> None:
+    if _met:
+        with suppress(RuntimeError):  # the store has ended first
+            tell_end(PrefixStore("framework", _of_launch[1]), rank, _met[-1])
 
 
 def _end_group() -> None:
@@ -203,11 +202,14 @@ def _connections(launch: Launch, *, ours: bool) -> tuple[Store, Store, bool]:
     if launch.world_size == 1:
         alone = HashStore()
         return alone, alone, False
+    keeps_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     if not _of_launch:
         store, _, _ = next(rendezvous("env://"))
         _of_launch[:] = store, store.clone()
+        if not keeps_store:
+            atexit.register(_tell_end, launch.rank)
     store, second = (PrefixStore("framework", each) for each in _of_launch)
-    return store, second, os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    return store, second, keeps_store
 
 
 def _backend_for(device: torch.device, launch: Launch) -> str:

@@ -70,6 +70,19 @@ def test_a_process_alone_has_no_group_unless_it_asks_for_one():
     assert threading.active_count() == before
 
 
+def test_a_rank_tells_at_its_end_that_it_comes_no_more_though_its_process_was_forked_from_one_that_had_been_alone():
+    def once_more_on_rank_0(rank):
+        together(rank)
+        if rank == 0:
+            together(rank)
+
+    with joined(CPU, alone=True):
+        pass
+    first, second = run_ranks(2, once_more_on_rank_0)
+    assert "RankError: This rank waits for others, and rank 1 has ended." in first.stderr
+    assert (first.code, second.code, second.stderr) == (1, 0, "")
+
+
 def test_torchs_group_stays_where_something_needs_it_and_the_next_run_uses_it(monkeypatch):
     registered = []
     monkeypatch.setattr(group_file.atexit, "register", registered.append)
