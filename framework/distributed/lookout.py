@@ -15,6 +15,7 @@ from torch.distributed import Store  # type: ignore[attr-defined]  # public, tho
 
 from framework.distributed.exchange import name_ranks
 from framework.distributed.failure import EXIT_HUNG, Failure, PeerFailed, is_broken_connection
+from framework.distributed.heartbeat import Heartbeat
 from framework.distributed.whereabouts import Whereabouts, never_meet, wait_for_others
 from framework.errors import RankError
 
@@ -31,8 +32,8 @@ class Lookout:
     """Looks out for the failure of other ranks while the block runs, and tells them of that of this one.
 
     Their words are in a store. An error that leaves the block is shown as ever, unless another rank has failed first with the same,
-    or it says only that another is gone: then PeerFailed leaves the block. A thread ends the process where its main thread waits
-    for a rank that has failed. A rank that dies without a word is told of by one of the others, in one line.
+    or it says only that another is gone: then PeerFailed leaves the block. Threads end the process where its main thread waits
+    for a rank that has failed. A rank that dies without a word, or is heard of no more, is told of by another in one line.
 
     Args:
         store: for the words of this block alone, over a connection that nothing else waits on.
@@ -53,12 +54,15 @@ class Lookout:
         self._seen_at = 0.0
         self._next_question_s = _WAITED_S
         self._before: dict[int, Whereabouts] = {}
+        self._heart = Heartbeat(store, rank, world_size)
         self._watched = threading.get_ident()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="lookout", daemon=True)
+        self._reached = 0  # how often the store has answered
+        self._threads = [threading.Thread(target=each, name="lookout", daemon=True) for each in (self._watch, self._watch_ends)]
 
     def __enter__(self) -> Lookout:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -66,7 +70,8 @@ class Lookout:
             first = None if error is None or isinstance(error, PeerFailed) else self._first_failure(error)
         finally:
             self._over.set()
-            self._thread.join()
+            for thread in self._threads:
+                thread.join(_STUCK_S)  # the store may be out of reach
             self.where = Whereabouts  # they hold each other, and what torch has: as garbage it would hang a process that is forked
             self._let_go("left" if error is None else "seen")
         if first is not None:
@@ -103,6 +108,7 @@ class Lookout:
         missing, there = {*range(self._size)} - {self._rank}, {}
         while missing and monotonic() < deadline:
             sleep(0.02)
+            self._answer(0)  # the others may ask at the same time
             for rank in [rank for rank in missing if self._store.check([f"at/{rank}"])]:
                 answered, *where = json.loads(self._store.get(f"at/{rank}"))
                 if answered >= question:
@@ -116,7 +122,7 @@ class Lookout:
         broken = is_broken_connection(error)
         try:
             first = (self._find() if broken else None) or self._claim(mine)
-            if first.rank == self._rank:
+            if first == mine:
                 return None
             return first if broken else self._after(first, mine)
         except RuntimeError:  # the store is gone
@@ -145,13 +151,15 @@ class Lookout:
         dead = [rank for rank in range(self._size) if rank not in there and rank != self._rank]
         if not dead:
             return self._read()
-        first = self._claim(Failure(dead[0], "ended without a word"))
-        if first.what == "ended without a word":
+        return self._claim_of(dead, "ended without a word: killed, out of memory, or its machine gone?")
+
+    def _claim_of(self, dead: list[int], what: str) -> Failure:
+        """Tells of ranks that cannot do so themselves, unless there is a failure already; returns the first."""
+        mine = Failure(dead[0], f"{what} (says rank {self._rank})")
+        first = self._claim(mine)
+        if first == mine:
             has = "has" if len(dead) == 1 else "have"
-            _tell(
-                f"{name_ranks(dead).capitalize()} {has} ended without a word: killed, out of memory, or its machine gone? "
-                "The other ranks end too."
-            )
+            _tell(f"{name_ranks(dead).capitalize()} {has} {what} The other ranks end too.")
         return first
 
     def _claim(self, mine: Failure) -> Failure:
@@ -170,23 +178,37 @@ class Lookout:
             while self._keeps_store and self._rank == 0 and monotonic() < deadline and self._store.add(count, 0) < self._size - 1:
                 sleep(0.02)
 
-    # In the thread
+    # In threads
 
     def _watch(self) -> None:
+        """Talks with the store, which takes for ever where the network is gone."""
         answered = 0
+        while self.failure is None and not self._over.wait(_LOOK_S):
+            try:
+                answered = self._answer(answered)
+                self._note(self._read())
+                if self._heart.beat():
+                    self._note_silent()
+            except RuntimeError:
+                if not self._over.is_set():
+                    self._note_store_gone()
+
+    def _watch_ends(self) -> None:
+        """Ends the process where it has to. What counts as silence is the turns of this thread: C code may have let none run."""
+        reached, silent_s = 0, 0.0
         while not self._over.wait(_LOOK_S):
-            if self.failure is None:
-                try:
-                    answered = self._answer(answered)
-                    self._note(self._read())
-                except RuntimeError:
-                    if not self._over.is_set():
-                        self._note_store_gone()
-            elif self._must_end(self.failure):
+            silent_s = silent_s + _LOOK_S if reached == self._reached else 0.0
+            reached = self._reached
+            if self.failure is None and silent_s >= self._heart.silent_s:
+                since = f"for {self._heart.silent_s:g} s"
+                _tell(f"Rank {self._rank} cannot reach the store of the run {since}: is the network gone? It ends.")
+                self._note_store_gone(told=True)
+            if self.failure is not None and self._must_end(self.failure):
                 _end(self.failure.code)
 
     def _answer(self, answered: int) -> int:
         question: int = self._store.add("asked", 0)
+        self._reached += 1
         if question > answered:
             self._store.set(f"at/{self._rank}", json.dumps([question, *self.where()]))
         return question
@@ -197,11 +219,17 @@ class Lookout:
             self.failure = found
             self._store.add("seen", 1)
 
-    def _note_store_gone(self) -> Failure:
+    def _note_silent(self) -> None:
+        there = self.ask()
+        if silent := [rank for rank in range(self._size) if rank not in there and rank != self._rank]:
+            what = f"not been heard of for {self._heart.silent_s:g} s: is the machine gone, or the network?"
+            self._note(self._claim_of(silent, what))
+
+    def _note_store_gone(self, *, told: bool = False) -> Failure:
         if self.failure is None:
             self._seen_at = monotonic()
             self.failure = Failure(0, "the store of the run is gone")
-            if self._rank == min(1, self._size - 1):  # they cannot agree on who tells
+            if not told and self._rank == min(1, self._size - 1):  # they cannot agree on who tells
                 _tell(
                     "The process that keeps the store of the run, torchrun or rank 0, has ended without a word. The ranks end too."
                 )

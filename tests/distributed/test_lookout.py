@@ -13,9 +13,10 @@ import torch.distributed as dist
 from ranks import run_ranks
 
 from framework import RankError
-from framework.distributed import exchange as exchange_file, lookout as lookout_file
+from framework.distributed import exchange as exchange_file, heartbeat as heartbeat_file, lookout as lookout_file
 from framework.distributed.failure import PeerFailed
 from framework.distributed.group import joined
+from framework.distributed.heartbeat import Heartbeat
 from framework.distributed.lookout import Lookout
 from framework.module.stopping.signals import StopSignals
 
@@ -60,6 +61,39 @@ def test_the_error_of_one_rank_is_shown_by_it_alone_and_ends_all(wait, fails, ag
     assert shown(ended) == [(1, f"ValueError: sample {fails} is bad" if rank == fails else "") for rank in range(3)]
     assert "During handling" not in ended[fails].stderr
     assert "PeerFailed" in ended[2].error
+
+
+def test_a_rank_that_is_heard_of_no_more_is_told_of_once_and_ends_all(monkeypatch):
+    monkeypatch.setattr(heartbeat_file, "SILENT_S", 0.4)
+
+    def runs(rank):
+        if rank == 2:
+            Lookout._answer, Heartbeat.beat = reach_only, lambda self: False
+        with joined(CPU) as group:
+            reduce(group) if rank else exchange(group)
+
+    ended = run_ranks(3, runs)
+    assert [each.code for each in ended] == [1, 1, 1]
+    told = "".join(each.stderr for each in ended)
+    assert told == "Rank 2 has not been heard of for 0.4 s: is the machine gone, or the network? The other ranks end too.\n"
+
+
+def reach_only(lookout, answered):
+    lookout._reached += 1
+    return answered
+
+
+@pytest.mark.parametrize(("wait", "other"), [(reduce, exchange), (exchange, reduce)])
+def test_a_rank_that_cannot_reach_the_store_says_so_and_ends(wait, other):
+    def runs(rank):
+        if rank == 1:
+            heartbeat_file.SILENT_S, Lookout._watch = 0.4, lambda self: None
+        with joined(CPU) as group:
+            (wait if rank else other)(group)
+
+    ended = run_ranks(2, runs)
+    assert ended[1].code == 1
+    assert ended[1].stderr == "Rank 1 cannot reach the store of the run for 0.4 s: is the network gone? It ends.\n"
 
 
 def test_the_same_error_on_all_ranks_is_shown_once():
