@@ -91,12 +91,15 @@ def _launch(size, function, arguments, folder, max_restarts, host, output):
         os.dup2(file.fileno(), 2)
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115  # pytest has put its own there
     config = LaunchConfig(
-        min_nodes=1 if host is None else host.of,
+        min_nodes=1 if host is None else host.needs,
         max_nodes=1 if host is None else host.of,
         nproc_per_node=size,
         rdzv_backend="c10d",
         rdzv_endpoint="127.0.0.1:0" if host is None else f"{host.first}:29400",
-        rdzv_configs={"timeout": TIMEOUT_S} if host is None else {"timeout": TIMEOUT_S, "is_host": host.address == host.first},
+        rdzv_configs={
+            "timeout": TIMEOUT_S,
+            **({} if host is None else {"is_host": host.address == host.first, "last_call_timeout": 2}),
+        },
         local_addr=None if host is None else host.address,
         run_id="test",
         max_restarts=max_restarts,

@@ -20,6 +20,7 @@ class Host(NamedTuple):
         address: of that.
         first: address of the first host.
         of: how many hosts there are.
+        needs: how many of them a run needs.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Host(NamedTuple):
     address: str
     first: str
     of: int = 2
+    needs: int = 2
 
     def enter(self):
         """Moves this process, and those that it will fork, to the host."""

@@ -73,7 +73,7 @@ class Agreement:
         own = {
             "exact": {**rates, **{f"the steps of {name!r}": steps for name, steps in state.optimizer_steps.items()}},
             "norm": _norm(self._module),
-            "ends": (engine.should_terminate, engine.terminate_reason or f"terminate() was called in iteration {state.iteration}."),
+            "ends": (engine.should_terminate, engine.terminate_reason),
         }
         of_ranks = self._group.exchange(f"end of epoch {state.epoch}", own)
         _refuse_differences([each["exact"] for each in of_ranks], state.epoch)
