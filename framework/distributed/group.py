@@ -17,6 +17,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from framework.distributed.blame import Blame
 from framework.distributed.exchange import Exchange
+from framework.distributed.forks import keep_from_collecting
 from framework.distributed.launch import Launch, find_launch
 from framework.distributed.lookout import Lookout
 from framework.distributed.meeting import meet, tell_end
@@ -151,6 +152,7 @@ def _member(launch: Launch | None, device: torch.device) -> Iterator[Group | Non
         _kept.clear()
         dist.destroy_process_group()
     ours = bool(_kept) or not dist.is_initialized()
+    keep_from_collecting()
     store, second, keeps_store = _connections(launch, ours=ours)
     name = meet(store, launch.rank, launch.world_size, before=_met[-1] if _met else None)
     _met[:] = [name]

@@ -107,4 +107,4 @@ def test_threads_are_gone_afterwards():
             inside = threading.active_count()
         return inside - before, threading.active_count() - before
 
-    assert on_ranks(2, counted) == [(1, 0)] * 2
+    assert on_ranks(2, counted) == [(2, 0)] * 2

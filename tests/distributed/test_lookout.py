@@ -149,6 +149,7 @@ def test_a_ranks_own_error_is_shown_where_the_store_is_gone(monkeypatch):
 
     def runs(rank):
         with joined(CPU) as group:
+            group.barrier("all are inside")
             if rank == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
             try:
