@@ -21,7 +21,9 @@ __all__ = ["Ordered", "ordered"]
 _SEEDINGS = ("batch", "sample")
 
 
-def ordered(data: Iterable[Any], seed: int, *, seeding: str = "batch", shares: Shares | None = None) -> Ordered:
+def ordered(
+    data: Iterable[Any], seed: int, *, seeding: str = "batch", shares: Shares | None = None, resumes: bool = True
+) -> Ordered:
     """Makes the passes over data follow from a seed, so that a run can be taken up inside one; `fit` trains on exactly this.
 
     A map-style `DataLoader` gives its samples in an order that follows from (seed, pass), and what its dataset draws follows too,
@@ -34,7 +36,9 @@ def ordered(data: Iterable[Any], seed: int, *, seeding: str = "batch", shares: S
         seeding: what a sample draws follows from (seed, pass) and "batch": the position of its batch; "sample": its index, for a
             map-style `DataLoader` alone, which costs about 10 us a sample and does not depend on the batch size.
         shares: which samples are those of this process, where several train one model; each takes a part of each batch of a
-            map-style `DataLoader`, and whole batches of other data. Data with `state_dict` is left to do that by itself. None: all.
+            map-style `DataLoader`, and whole batches of other data. Data with `state_dict` is left to do that by itself, if it
+            `resumes`. None: all.
+        resumes: a position in the data may be asked for.
 
     Raises:
         SettingError: a seed or a seeding that there is not, or "sample" for other data, or batches that cannot be split as
@@ -75,7 +79,7 @@ def ordered(data: Iterable[Any], seed: int, *, seeding: str = "batch", shares: S
         )
     if shares is not None:
         shares.refuse_whole(f"this {type(data).__name__}")
-    if saves_itself:
+    if saves_itself and (resumes or shares is None):
         return _of(data, Stateful(data, seed))
     return _of(data, InSequence(data, seed, shares) if isinstance(data, Sequence) else ReadForward(data, seed, shares))
 

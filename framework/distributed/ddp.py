@@ -245,7 +245,7 @@ class Replicated(Parallel):
         try:
             # torch has no public way, and asks itself only when the next step begins
             self._ddp._check_reducer_finalized()  # type: ignore[no-untyped-call]
-        except RuntimeError as error:
+        except RuntimeError:
             named = self._ddp.module.module.named_parameters()
             unused = [name for name, each in named if id(each) in self._inside and each.grad is None]
             some = ", ".join(unused[:5]) + ", ..." * (len(unused) > 5) if unused else "some of them"
@@ -253,7 +253,7 @@ class Replicated(Parallel):
                 f"Parameters that require gradients took no part in the loss on rank {self.group.rank}: {some}. The processes wait "
                 "for each other's gradients. Freeze what is not trained, with requires_grad_(False), or use "
                 "strategy=DDP(find_unused_parameters=True)."
-            ) from error
+            ) from None
 
 
 class _Runner(nn.Module):

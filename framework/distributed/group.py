@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -150,9 +151,10 @@ def _member(launch: Launch | None, device: torch.device) -> Iterator[Group | Non
     backend = _backend_for(device, launch)
     if _kept == ["failed"]:
         _kept.clear()
-        dist.destroy_process_group()
+        _destroy_ours()
     ours = bool(_kept) or not dist.is_initialized()
     keep_from_collecting()
+    gc.collect()  # the last run may have left cycles, which hold torch's groups: their threads, and their connections
     store, second, keeps_store = _connections(launch, ours=ours)
     name = meet(store, launch.rank, launch.world_size, before=_met[-1] if _met else None)
     _met[:] = [name]
@@ -183,6 +185,11 @@ def _tell_end(rank: int) -> None:
 
 def _end_group() -> None:
     if _kept == ["stays"]:
+        _destroy_ours()
+
+
+def _destroy_ours() -> None:
+    if dist.is_initialized():  # the script may have done it
         dist.destroy_process_group()
 
 

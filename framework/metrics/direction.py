@@ -12,6 +12,8 @@ from torch import Tensor
 
 from framework.errors import SettingError
 
+_ROUNDING = 5e-7  # relative
+
 
 def direction(monitor: str, mode: str | None, directions: Mapping[str, bool | None]) -> str:
     """Returns "min" or "max": whether a lower or a higher value of a metric is better.
@@ -57,7 +59,8 @@ def direction(monitor: str, mode: str | None, directions: Mapping[str, bool | No
 def better(new: float, best: float | None, mode: str, min_delta: float = 0.0) -> bool:
     """Tells whether a value is better than the best so far by more than `min_delta`.
 
-    NaN is never better; everything else is better than NaN and than None, which stands for no value yet.
+    NaN is never better; everything else is better than NaN and than None, which stands for no value yet. What float32 rounds, other
+    batches or processes round otherwise: a difference of that size is none.
 
     Args:
         new: the value.
@@ -74,7 +77,8 @@ def better(new: float, best: float | None, mode: str, min_delta: float = 0.0) ->
         return False
     if best is None or isnan(best):
         return True
-    return new < best - min_delta if mode == "min" else new > best + min_delta
+    needed = max(min_delta, _ROUNDING * min(abs(new), abs(best)))
+    return new < best - needed if mode == "min" else new > best + needed
 
 
 def monitored(monitor: str, metrics: Mapping[str, Any]) -> float:

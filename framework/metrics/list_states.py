@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Kinds: TypeAlias = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 """Of each list, the type of its tensors and their shape without the samples."""
 
 
 def kinds_of_lists(metric: Any) -> Kinds:
-    """Returns what the lists of a metric hold, or of a collection of them; nothing of those that are empty.
+    """Returns what the lists of a metric hold, and of those inside it; nothing of those that are empty.
 
     Example:
         >>> import torch
@@ -46,8 +46,8 @@ def fill_lists(metric: Any, kinds: Mapping[str, tuple[torch.dtype, tuple[int, ..
 
 
 def _lists(metric: Any) -> Iterator[tuple[str, Any, str, list[Any]]]:
-    """Yields each list: a key, the metric that has it, the name of its attribute, and the list."""
-    members = metric.items() if hasattr(metric, "compute_groups") else [("", metric)]
+    """Yields each list, also those of metrics inside: a key, the metric that has it, the name of its attribute, and the list."""
+    members = metric.named_modules() if isinstance(metric, nn.Module) else [("", metric)]
     for member, part in members:
         for name, state in getattr(part, "metric_state", {}).items():
             if isinstance(state, list):

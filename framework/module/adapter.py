@@ -107,8 +107,10 @@ def _make_step(
 
     def make_record(names: str) -> LossRecord:
         stops, free = settings.nan == "stop", backend.reads_cost_nothing
-        losses.append(LossRecord(recorder, names, reads_cost_nothing=free, guarded=stops, leaves_out=guard is not None))
-        return losses[-1]
+        leaves_out, average = guard is not None, backend.average
+        record = LossRecord(recorder, names, reads_cost_nothing=free, guarded=stops, leaves_out=leaves_out, average=average)
+        losses.append(record)
+        return record
 
     closure = next((name for name, optimizer in optimizers.items() if needs_closure(optimizer)), None)
     if isgeneratorfunction(module.training_step):

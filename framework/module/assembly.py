@@ -18,7 +18,7 @@ from framework.distributed.group import Group
 from framework.distributed.parallel import Parallel
 from framework.engine.engine import Engine
 from framework.engine.signature import accepts
-from framework.errors import DataError
+from framework.errors import DataError, SettingError
 from framework.metrics.recorder import Recorder
 from framework.module.adapter import compiled, make_trainer
 from framework.module.data_source import length_of
@@ -86,7 +86,7 @@ def assemble(
     batches = {stage: _ordered_for_evaluation(data, seed, group) for stage, data in val.items()}
     if group is not None:
         if source is not None:
-            source.own_to_rank = settings.data_order == "loader" or isinstance(source, Stateful)
+            source.own_to_rank = settings.data_order == "loader"
         refuse_other_data(group, source, batches)
     replaced = backend.place(module)
     optimizers = configured_optimizers(module)
@@ -134,14 +134,22 @@ def assemble(
 
 def _source(train: Iterable[Any], seed: int, settings: FitSettings, group: Group | None) -> Ordered:
     if settings.data_order == "loader":  # of several processes, each brings data of its own
-        return ReadForward(train, seed) if isinstance(train, DataLoader) else ordered(train, seed)
-    return ordered(train, seed, seeding=settings.data_order, shares=shares_of(group, whole=settings.batch == "global"))
+        source = ordered(train, seed)
+        return ReadForward(train, seed) if isinstance(train, DataLoader) and not isinstance(source, Stateful) else source
+    source = ordered(train, seed, seeding=settings.data_order, shares=shares_of(group, whole=settings.batch == "global"))
+    if group is not None and isinstance(source, Stateful):
+        raise SettingError(
+            f"train_data, of class {type(train).__name__}, saves its own position with state_dict, so fit cannot split it over "
+            f"{group.world_size} processes: each would train on all of it. Let it give each process its own part, by "
+            "framework.rank() and framework.world_size(), and say so with data_order='loader'; or give a plain DataLoader."
+        )
+    return source
 
 
 def _ordered_for_evaluation(data: Iterable[Any], seed: int, group: Group | None) -> Iterable[Any]:
     if group is None and not isinstance(data, DataLoader):
         return data
-    return ordered(data, seed, shares=shares_of(group))
+    return ordered(data, seed, shares=shares_of(group), resumes=False)
 
 
 def _epoch_length(train: Any, settings: FitSettings) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +33,23 @@ class LossRecord:
         optimizers: those that the loss is for, where there are several losses.
         reads_cost_nothing: read each loss at once, and refuse one that is not finite.
         guarded: refuse losses that are not finite.
-        leaves_out: record no loss that is not finite, and refuse none: it is judged elsewhere. Each is read at once then.
+        leaves_out: record a loss that is not finite without weight, and refuse none: it is judged elsewhere. Each is read at once.
+        average: gives the mean of a number over processes, which leave out a loss together; None for one process.
 
     Attributes:
         name: under which they are recorded.
+        left_out: the last loss was left out.
     """
 
     def __init__(
-        self, recorder: Recorder, optimizers: str, *, reads_cost_nothing: bool, guarded: bool, leaves_out: bool = False
+        self,
+        recorder: Recorder,
+        optimizers: str,
+        *,
+        reads_cost_nothing: bool,
+        guarded: bool,
+        leaves_out: bool = False,
+        average: Callable[[float], float] | None = None,
     ) -> None:
         self.name = f"loss/{optimizers}" if optimizers else "loss"
         channel = recorder.reserve(self.name)
@@ -50,6 +59,8 @@ class LossRecord:
         self._reads_cost_nothing = reads_cost_nothing or leaves_out
         self._guarded = guarded or leaves_out
         self._leaves_out = leaves_out
+        self._average = average
+        self.left_out = False
         self._iterations: list[int] = []  # of the losses not yet read
 
     def keep(self, loss: Tensor | SummedLoss, samples: int, engine: Engine) -> Tensor:
@@ -59,9 +70,13 @@ class LossRecord:
             return value
         if self._reads_cost_nothing:
             number = value.item()
-            if self._guarded and not isfinite(number):
-                if self._leaves_out:
+            if self._leaves_out:
+                self.left_out = not self._all_finite(number)
+                if self.left_out:
+                    self._keep_value(0.0)  # all processes record the same names
+                    self._keep_weight(0.0)
                     return value
+            elif self._guarded and not isfinite(number):
                 refuse_non_finite(number, engine.state.iteration, engine.state.epoch, self._optimizers)
             self._keep_value(number)
         else:
@@ -70,9 +85,10 @@ class LossRecord:
         self._keep_weight(loss.count if isinstance(loss, SummedLoss) else samples)
         return value
 
-    def is_left_out(self, value: Tensor) -> bool:
-        """Tells whether a loss, as `keep` has returned it, is left out of what is recorded."""
-        return self._leaves_out and not isfinite(value.item())
+    def _all_finite(self, number: float) -> bool:
+        """Tells whether the loss is finite on all processes."""
+        finite = isfinite(number)
+        return finite if self._average is None else self._average(float(finite)) == 1.0
 
     def check(self, values: Sequence[float]) -> tuple[int, float, str] | None:
         """Takes the losses that were now read off the device; returns iteration, value and optimizers of the first not finite."""
@@ -97,8 +113,7 @@ def returned_loss(
         loss, rest = split_output(returned)
         loss = _counted(loss, backend)
         value = record.keep(loss, samples, engine)
-        for name, scalar in () if record.is_left_out(value) else rest.items():
-            recorder.record(name, scalar)
+        _record_rest(recorder, rest, left_out=record.left_out)
         return loss, {"loss": value, **map_tensors(rest, Tensor.detach)} if rest else value
 
     return forward
@@ -135,16 +150,24 @@ def yielded_losses(
                 names, loss = split_yielded(yielded, optimizers)
                 loss = _counted(loss, backend)
                 record = records.get(names) or records.setdefault(names, make_record("+".join(names)))
-                output[record.name] = value = record.keep(loss, samples, engine)
-                whole = whole and not record.is_left_out(value)
+                output[record.name] = record.keep(loss, samples, engine)
+                whole = whole and not record.left_out
                 yield names, loss
         finally:
             running.close()
-        for name, scalar in rest.items() if whole else ():
-            recorder.record(name, scalar)
+        _record_rest(recorder, rest, left_out=not whole)
         return {**output, **map_tensors(rest, Tensor.detach)}
 
     return losses
+
+
+def _record_rest(recorder: Recorder, rest: Mapping[str, Any], *, left_out: bool) -> None:
+    """Records what a step has returned beside its loss; without weight where the step is left out."""
+    for name, scalar in rest.items():
+        if left_out:
+            recorder.record(name, 0.0, n=0.0)
+        else:
+            recorder.record(name, scalar)
 
 
 def _counted(loss: Tensor | SummedLoss, backend: Backend) -> Tensor | SummedLoss:

@@ -21,9 +21,8 @@ from framework.module.stopping.watchdog import Watchdog
 @contextmanager
 def watched(timeout_s: float, assembled: Assembled, boundary: Boundary, saver: Saver | None, group: Group | None) -> Iterator[None]:
     """Lets a watchdog look after the run while the block runs."""
-    watchdog = Watchdog(
-        timeout_s, lambda: _place(assembled, boundary), lambda: _workers(assembled), None if group is None else group.blame
-    )
+    of_rank, blame = ("", None) if group is None else (f", on rank {group.rank} of {group.world_size}", group.blame)
+    watchdog = Watchdog(timeout_s, lambda: f"{_place(assembled, boundary)}{of_rank}", lambda: _workers(assembled), blame)
     with watchdog:
         boundary.watchdog = watchdog
         if saver is not None:

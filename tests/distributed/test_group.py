@@ -99,6 +99,7 @@ def test_torchs_group_stays_where_something_needs_it_and_the_next_run_uses_it(mo
     assert len(registered) == 2
     registered[0]()
     assert not dist.is_initialized()
+    registered[0]()  # the script may have ended it first
     group_file._kept.clear()
 
 

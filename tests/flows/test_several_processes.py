@@ -4,7 +4,7 @@ import pytest
 from safetensors.torch import load_file
 
 from framework import CSVLogger, EarlyStopping
-from tests.distributed.ranks import on_ranks
+from tests.distributed.ranks import on_ranks, run_ranks
 from tests.flows.several import furthest, loader, made, weights
 
 GLOBAL = 32
@@ -189,10 +189,36 @@ def rank_seed(rank):
 def own_data(rank, folder, limits):
     for limit in limits:
         module = made()
-        module.fit(OwnData(rank), max_iters=limit, run_dir=folder, **QUIET)
+        module.fit(OwnData(rank), max_iters=limit, run_dir=folder, data_order="loader", **QUIET)
     return weights(module)
 
 
 def test_data_that_each_rank_brings_goes_on_where_that_rank_was(tmp_path):
     whole, parts = on_ranks(2, own_data, tmp_path / "whole", [20]), on_ranks(2, own_data, tmp_path / "parts", [11, 20])
     assert furthest(whole[0], parts[0]) == furthest(whole[1], parts[1]) == 0
+
+
+def refused(rank):
+    made().fit(OwnData(rank), max_epochs=1, **QUIET)
+
+
+def test_data_that_save_their_own_position_are_not_given_whole_to_each_rank():
+    ended = run_ranks(2, refused)
+    told = "".join(each.stderr for each in ended)
+    assert (
+        told.count("SettingError: train_data, of class OwnData, saves its own position with state_dict, so fit cannot split it")
+        == 1
+    )
+    assert [each.code for each in ended] == [1, 1]
+
+
+def evaluated(rank):
+    return len(made().predict(OwnData(0), accelerator="cpu")), made().evaluate(OwnData(0), accelerator="cpu")
+
+
+def test_evaluations_deal_them_like_any_other():
+    alone = evaluated(0)
+    assert alone[0] == 64
+    for each in on_ranks(2, evaluated):
+        assert each[0] == 64
+        assert each[1] == pytest.approx(alone[1], abs=1e-6)

@@ -141,3 +141,11 @@ def test_a_monitored_metric_is_a_single_number(value, came):
     assert str(error.value) == (
         f"monitor='val/x': the metric should be a single number, got a value of {came}. Monitor one that is, such as its mean."
     )
+
+
+def test_what_rounding_makes_of_a_tie_is_no_improvement():
+    one, other = 0.9027777751286824, 0.9027777817514208  # 325 of 360, by the means of other batches
+    assert not better(other, one, "max")
+    assert not better(one, other, "min")
+    assert better(0.902779, one, "max")
+    assert better(1e-9, 2e-9, "min")

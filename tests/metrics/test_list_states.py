@@ -1,6 +1,8 @@
+import pytest
 import torch
-from torchmetrics import MeanSquaredError, MetricCollection
+from torchmetrics import ClasswiseWrapper, MeanSquaredError, MetricCollection
 from torchmetrics.classification import BinaryAUROC, MulticlassAUROC
+from torchmetrics.wrappers import MinMaxMetric
 
 from framework.metrics.list_states import fill_lists, kinds_of_lists
 
@@ -26,6 +28,21 @@ def test_the_lists_of_a_collection_go_by_member():
     kinds = kinds_of_lists(collection)
     assert kinds == {"area.preds": (torch.float32, ()), "area.target": (torch.int64, ())}
     unfed = MetricCollection({"area": BinaryAUROC(), "error": MeanSquaredError()})
+    fill_lists(unfed, kinds)
+    assert kinds_of_lists(unfed) == kinds
+
+
+@pytest.mark.parametrize(
+    "make", [lambda area: MinMaxMetric(area()), lambda area: area() + area(), lambda area: ClasswiseWrapper(area())]
+)
+def test_the_lists_inside_a_wrapper_or_a_sum_are_found(make):
+    def area():
+        return MulticlassAUROC(num_classes=3, thresholds=None, average=None)
+
+    fed, unfed = make(area), make(area)
+    fed.update(torch.rand(4, 3).softmax(1), torch.tensor([0, 1, 2, 0]))
+    kinds = kinds_of_lists(fed)
+    assert {name.rpartition(".")[2] for name in kinds} == {"preds", "target"}
     fill_lists(unfed, kinds)
     assert kinds_of_lists(unfed) == kinds
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from torch.utils.data import Subset
+
 from framework.backends.tree import count_samples
 from framework.data.base import Ordered
 from framework.data.shares import Shares, differences
@@ -36,6 +38,7 @@ def refuse_other_data(group: Group, train: Ordered | None, evaluations: Mapping[
         if found is not None:
             raise RankError(
                 f"{stage} differs between the ranks: {found}. Give every rank the same data: fit gives each its share of them. "
+                "What is drawn, as by random_split, is drawn from a seed: call seed_all(0) before. "
                 "Data that each rank has for itself are given with data_order='loader', as many batches on each."
             )
 
@@ -47,4 +50,10 @@ def _facts(data: Any) -> dict[str, Any]:
         return {"batches": length_of(data)}
     traits = data.traits() if isinstance(data, Ordered) else {}
     samples = data.position().get("length") if isinstance(data, Ordered) else None
-    return {"samples": samples, **traits, "batches": length_of(data)}
+    return {"samples": samples, **traits, "batches": length_of(data), "a Subset whose indices have the hash": _subset_of(data)}
+
+
+def _subset_of(data: Any) -> int | None:
+    """Returns a hash of the indices of a `Subset`, such as `random_split` draws them; None for other data."""
+    dataset = getattr(getattr(data, "given", None), "dataset", None)
+    return hash(tuple(map(int, dataset.indices))) if isinstance(dataset, Subset) else None

@@ -42,7 +42,7 @@ def sharing(module: nn.Module, backend: Backend, data: Iterable[Any], group: Gro
     if not is_sharded([*module.parameters()]):
         refuse_differences(module, group)
         send_from_main([*module.parameters(), *module.buffers()], group)
-    source = ordered(data, seed, shares=shares_of(group))
+    source = ordered(data, seed, shares=shares_of(group), resumes=False)
     source.name = "data"
     try:
         refuse_other_data(group, None, {"data": source})

@@ -230,7 +230,8 @@ def test_a_forward_pass_begins_and_each_loss_of_it(make, engine):
     )
     assert forward(engine, 1.0)[1] == {"loss": 1.0, "other": 1.0}
     assert forward(engine, NAN)[1]["other"] != 1.0
-    assert recorder.read() == {"loss": [1.0], "other": [1.0]}
+    assert recorder.read() == {"loss": [1.0, 0.0], "other": [1.0, 0.0]}
+    assert [recorder.channel(name).weights[1] for name in ("loss", "other")] == [0.0, 0.0]
 
     def step(batch, engine):
         yield "a", loss_of(1.0)
@@ -246,7 +247,8 @@ def test_a_forward_pass_begins_and_each_loss_of_it(make, engine):
         with pytest.raises(StopIteration) as end:
             next(running)
         assert end.value.value["rest"] == 2.0
-    assert recorder.read() == {"loss": [], "other": [], "loss/a": [1.0, 1.0], "loss/b": [1.0], "rest": [2.0]}
+    assert recorder.read() == {"loss": [], "other": [], "loss/a": [1.0, 1.0], "loss/b": [0.0, 1.0], "rest": [0.0, 2.0]}
+    assert [recorder.channel(name).weights[0] for name in ("loss/b", "rest")] == [0.0, 0.0]
     assert guard._diagnosis.asked == ["keep"] * 4
 
 
